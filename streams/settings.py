@@ -1,0 +1,262 @@
+"""`syncmaster.yaml` as frozen pydantic models: shapes, defaults and the relations between limits. Loading and linting: `config_file.py`.
+
+Unknown keys are errors. Nobody but `config_file.py` reads the environment. Secrets are references (an environment variable or
+a file), are read when they are needed, and never appear in a repr.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from streams.errors import ConfigError
+
+#: Names of clusters, principals, components, routes: they become parts of subjects, topics and stream names.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")]
+#: Glob patterns as in RBAC rules: `*` matches any run of characters, all else is literal. `chart/*`, `dev.cdevents.artifact.*`.
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class SecretRef(Model):
+    """Where a secret is: exactly one of an environment variable's name or a file's path."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give exactly one of `env` or `file`")
+        return self
+
+    def reveal(self) -> str:
+        """The secret itself. Raises ConfigError, which names the place and never the value."""
+        if self.env is not None:
+            if self.env not in os.environ:
+                raise ConfigError(f"the environment variable {self.env} is not set; set it to the secret it stands for")
+            return os.environ[self.env]
+        assert self.file is not None
+        try:
+            return self.file.read_text().strip()
+        except OSError as exc:
+            raise ConfigError(
+                f"cannot read the secret file {self.file} ({exc.strerror}); create it, readable by this user"
+            ) from exc
+
+
+class Kafka(Model):
+    bootstrap: str = "127.0.0.1:9092"
+    #: Topics are `<prefix>.events`, `<prefix>.sync.<component>` and so on; also Faust's app id and the consumer group.
+    topic_prefix: Name = "syncmaster"
+    #: Fixed at creation and checked at start: one artifact has one writer, everywhere.
+    partitions: int = Field(8, ge=1, le=1024)
+    replication_factor: int = Field(1, ge=1, le=9)
+    request_timeout_s: float = Field(30.0, gt=0)
+    session_timeout_s: float = Field(10.0, gt=0)
+    transaction_timeout_s: float = Field(20.0, gt=0)
+    audit_retention_days: int = Field(365, ge=1)
+    events_retention_days: int = Field(7, ge=1)
+
+
+class Nats(Model):
+    url: str = "nats://127.0.0.1:4222"
+    #: SyncMaster's own users; the bridge's needs the JetStream API, the gateway's may publish for others.
+    bridge_user: str = "syncmaster-bridge"
+    bridge_password: SecretRef | None = None
+    gateway_user: str = "syncmaster-gateway"
+    gateway_password: SecretRef | None = None
+    worker_user: str = "syncmaster-worker"
+    worker_password: SecretRef | None = None
+    stream_replicas: int = Field(1, ge=1, le=5)
+    #: Bound of each principal's stream; above 70 % of it the grace window shrinks to nothing.
+    stream_bytes_max: int = Field(1 << 30, ge=1 << 20)
+    #: How long messages that the log has are kept all the same, in case the log loses its tail.
+    grace_window_s: float = Field(600.0, ge=0)
+    duplicate_window_s: float = Field(120.0, ge=0.1)
+
+
+class Limits(Model):
+    """Sizes, in the order that must hold: event < NATS max_payload < stored record < the log's max.message.bytes."""
+
+    event_bytes_max: int = Field(262_144, ge=1024)
+    nats_payload_bytes_max: int = Field(1_048_576, ge=1024)
+    stored_record_bytes_max: int = Field(1_310_720, ge=1024)
+    log_message_bytes_max: int = Field(2_097_152, ge=1024)
+    head_bytes_max: int = Field(8192, ge=2048)
+    json_depth_max: int = Field(64, ge=4, le=500)
+    #: An event may claim a `time` at most this far ahead of the door's clock.
+    time_ahead_s_max: float = Field(86_400.0, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        order = ("event_bytes_max", "nats_payload_bytes_max", "stored_record_bytes_max", "log_message_bytes_max")
+        for smaller, larger in itertools.pairwise(order):
+            if getattr(self, smaller) >= getattr(self, larger):
+                raise ValueError(f"limits.{smaller} must be below limits.{larger}: the larger one carries the smaller one")
+        return self
+
+
+class Worker(Model):
+    data_dir: Path = Path(".syncmaster/worker")
+    chunk_records_max: int = Field(4000, ge=1)
+    chunk_bytes_max: int = Field(4 << 20, ge=1024)
+    mailbox_chunks_max: int = Field(4, ge=1)
+    mailbox_receipts_max: int = Field(10_000, ge=1)
+    standby_replicas: int = Field(1, ge=0, le=8)
+    block_cache_bytes: int = Field(64 << 20, ge=1 << 20)
+    http_host: str = "127.0.0.1"
+    #: Metrics and probes of this process; 0 takes a free port.
+    http_port: int = Field(0, ge=0, le=65535)
+
+
+class Bridge(Model):
+    pull_messages_max: int = Field(2000, ge=1)
+    pull_bytes_max: int = Field(4 << 20, ge=1 << 16)
+    pulls_in_flight: int = Field(3, ge=1, le=16)
+    lease_ttl_s: float = Field(6.0, gt=0.5, le=10.0)
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(0, ge=0, le=65535)
+
+
+class Gateway(Model):
+    data_dir: Path = Path(".syncmaster/gateway")
+    host: str = "127.0.0.1"
+    port: int = Field(8056, ge=0, le=65535)
+    read_wait_s_max: float = Field(10.0, gt=0)
+
+
+Verb = Literal["publish", "read", "sync", "hold", "pause", "halt", "release", "quarantine", "audit", "admin"]
+
+
+class MayPublish(Model):
+    """What a principal may announce: any of `types` about any of `artifacts`."""
+
+    types: tuple[Pattern, ...] = Field(min_length=1)
+    artifacts: tuple[Pattern, ...] = Field(min_length=1)
+
+
+class Principal(Model):
+    """Somebody who acts: a component that publishes, or a person. NATS user `<name>` may publish under `sm.in.<name>.>` only."""
+
+    description: str = ""
+    may_publish: tuple[MayPublish, ...] = ()
+    verbs: tuple[Verb, ...] = ()
+    nats_password: SecretRef | None = None
+    #: Keys for the gateway, `Authorization: Bearer …`. Several, so that they can be rotated without downtime.
+    api_keys: tuple[SecretRef, ...] = ()
+    #: False for publishers that speak core NATS (zot): a full stream drops their messages and they are not told.
+    acknowledged: bool = True
+
+
+class HttpSink(Model):
+    """POSTs one CloudEvent (binary mode) with `Idempotency-Key`. 2xx is the receipt."""
+
+    type: Literal["http"]
+    url: str = Field(pattern=r"^https?://")
+    timeout_s: float = Field(10.0, gt=0)
+    bearer: SecretRef | None = None
+
+
+class NatsSink(Model):
+    """`publish`: into the component's JetStream stream, PubAck is the receipt. `request`: the component's reply is."""
+
+    type: Literal["nats"]
+    #: Subject that gets every update; `{kind}` stands for the artifact's kind.
+    subject: str = Field(pattern=r"^[^\s*>]+$")
+    mode: Literal["publish", "request"] = "publish"
+    timeout_s: float = Field(5.0, gt=0)
+
+
+class LogSink(Model):
+    """The component reads `[sync.<component>]`; the record is in the transaction of the state."""
+
+    type: Literal["log"]
+
+
+Sink = Annotated[HttpSink | NatsSink | LogSink, Field(discriminator="type")]
+
+
+class Component(Model):
+    description: str = ""
+    sink: Sink
+    #: Deliveries in flight in the whole cluster; a worker takes its share by owned / total partitions.
+    in_flight_max: int = Field(16, ge=1, le=1024)
+    backoff_s_min: float = Field(0.5, gt=0)
+    backoff_s_max: float = Field(300.0, gt=0, le=3600)
+
+
+class Match(Model):
+    """Which artifacts a route is about. Patterns match the artifact key; an empty list of types means all."""
+
+    artifacts: tuple[Pattern, ...] = Field(min_length=1)
+
+
+class Route(Model):
+    """Brings `to` in step with every artifact that matches. One component must not be named by two routes for one artifact."""
+
+    name: Name
+    match: Match
+    to: tuple[Name, ...] = Field(min_length=1)
+    #: `latest`: only the newest version matters. `every`: each version, in accepted order.
+    mode: Literal["latest", "every"] = "latest"
+    #: Which version is newest: the one accepted last, or the greatest by SemVer 2.
+    newest: Literal["accepted", "semver"] = "accepted"
+
+
+class Settings(Model):
+    """The whole of `syncmaster.yaml`."""
+
+    cluster: Name
+    kafka: Kafka = Kafka()
+    nats: Nats = Nats()
+    limits: Limits = Limits()
+    worker: Worker = Worker()
+    bridge: Bridge = Bridge()
+    gateway: Gateway = Gateway()
+    principals: dict[Name, Principal] = {}
+    components: dict[Name, Component] = {}
+    routes: tuple[Route, ...] = ()
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        names = [route.name for route in self.routes]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two routes are called {name!r}; give each its own name")
+        for route in self.routes:
+            for component in route.to:
+                if component not in self.components:
+                    known = ", ".join(sorted(self.components)) or "none"
+                    raise ValueError(f"route {route.name!r} names the component {component!r}; declared are: {known}")
+        if self.kafka.transaction_timeout_s <= self.kafka.session_timeout_s:
+            raise ValueError(
+                "kafka.transaction_timeout_s must be above kafka.session_timeout_s: "
+                "a transaction must not be aborted by the log before its owner is known to be gone"
+            )
+        return self
+
+    @property
+    def routing_hash(self) -> str:
+        """Changes exactly when routes or components' existence change: the trigger of a backfill scan."""
+        text = repr((sorted(self.components), [r.model_dump(mode="json") for r in self.routes]))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def config_hash(self) -> str:
+        """Stands for the whole effective configuration, secrets' places included, secrets not."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    """`*` matches any run of characters (slashes too), all else is literal. Linear: no pattern can explode."""
+    return re.compile(".*".join(re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*")), re.DOTALL)

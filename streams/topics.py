@@ -1,0 +1,40 @@
+"""Names of the log's topics, in one place. Making and checking them: `topic_admin.py`."""
+
+from __future__ import annotations
+
+import msgspec
+
+#: The three tables, in the order in which a transaction writes them.
+TABLES = ("artifacts", "versions", "quarantine")
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """All names derive from the prefix, which is Faust's app id too: its changelogs are `<id>-<table>-changelog`."""
+
+    prefix: str
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}.events"
+
+    @property
+    def commands(self) -> str:
+        return f"{self.prefix}.commands"
+
+    @property
+    def audit(self) -> str:
+        return f"{self.prefix}.audit"
+
+    @property
+    def control(self) -> str:
+        return f"{self.prefix}.control"
+
+    def sync(self, component: str) -> str:
+        return f"{self.prefix}.sync.{component}"
+
+    def changelog(self, table: str) -> str:
+        return f"{self.prefix}-{table}-changelog"
+
+    @property
+    def changelogs(self) -> tuple[str, ...]:
+        return tuple(self.changelog(table) for table in TABLES)

@@ -1,0 +1,131 @@
+"""The state, as it stands in the changelogs: heads, versions, quarantined messages, markers, and the keys of each.
+
+Values are JSON written by msgspec (defaults left out), so that any replica can read them; keys are UTF-8, parts divided by NUL,
+which no artifact key, version or component can contain. The same bytes are in the changelog and in RocksDB.
+Changing a field: add with a default, never rename; see docs/decisions.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from streams.events import Action
+from streams.ingress import Mark
+
+SEP = b"\x00"
+#: Reserved key in the changelog of `artifacts`: one marker per partition. Sorts before every artifact key.
+MARKER_KEY = b"\x00marker"
+
+
+class SyncState(StrEnum):
+    """State of one (artifact, component) pair. The machine is `agents/sync_state.py`."""
+
+    IN_SYNC = "in_sync"
+    BEHIND = "behind"
+    FAILED = "failed"
+
+
+class Sync(msgspec.Struct, omit_defaults=True):
+    """Desired against delivered for one component. All times are epoch milliseconds."""
+
+    desired: int = 0  # generation
+    delivered: int = 0  # generation
+    version: str = ""  # the version that `desired` means
+    state: SyncState = SyncState.BEHIND
+    since_ms: int = 0  # when it left in_sync, or came into it
+    attempts: int = 0  # of the current desired generation
+    next_retry_ms: int = 0  # 0: at once
+    last_error: str = ""  # cut to 200 characters
+    pending: int = 0  # desired generations since the last delivery; all but the last are superseded by it
+    superseded: int = 0  # ever
+    deliveries: int = 0  # ever; distinct generations
+    command: str = ""  # id of the last manual sync that touched this pair
+
+
+class Provenance(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Of the accepted event that made the current state."""
+
+    id: str
+    source: str
+    type: str
+    principal: str
+    stream: str
+    mark: Mark
+    ingress_ms: int
+    cluster: str
+    time: str | None = None
+    hlc: str = ""  # hybrid logical clock, `<ms>.<counter>@<cluster>`
+
+
+class Head(msgspec.Struct, omit_defaults=True):
+    """Table `artifacts`: key `<kind>/<name>`. Bounded at limits.head_bytes_max."""
+
+    version: str
+    digest: str | None
+    generation: int
+    provenance: Provenance
+    action: Action = Action.PUBLISHED
+    newest: str = ""  # greatest version by SemVer among those accepted and not deleted
+    sync: dict[str, Sync] = {}
+    taken: list[str] = []  # hashes of the newest taken (principal, source, id), oldest first, bounded
+    accepted: int = 0  # events ever accepted
+    parked: int = 0
+    holds: list[str] = []
+
+
+class Version(msgspec.Struct, omit_defaults=True):
+    """Table `versions`: key `<artifact key> NUL <version>`. Holds the event as it was accepted: what a delivery sends."""
+
+    generation: int
+    digest: str | None
+    action: Action
+    ingress: str  # the `sm-ingress` header
+    headers: dict[str, str]  # `ce-*` and content-type as received
+    body: msgspec.Raw  # the original body, if it is JSON; else a JSON string of base64 (`body_is_base64`)
+    body_is_base64: bool = False
+    accepted_ms: int = 0
+    taken: list[str] = []  # hashes of (principal, source, id) that were folded into this version, bounded
+
+
+class Quarantined(msgspec.Struct, omit_defaults=True):
+    """Table `quarantine`: key `<artifact key or unknown/principal> NUL <id>`; the id is a log position, zero padded: keys sort in order."""
+
+    reason: str  # stable code
+    detail: str
+    rule: str
+    principal: str
+    ingress: str
+    headers: dict[str, str]
+    body_base64: str  # ORIGINAL bytes
+    at_ms: int
+
+
+class Marker(msgspec.Struct, omit_defaults=True):
+    """How far a partition is; written in every transaction. Work resumes from here and nowhere else."""
+
+    turn: int = 0  # counts transactions of this partition
+    events: int = 0  # next offset to read in [events]
+    commands: int = 0  # next offset to read in [commands]
+    marks: dict[str, Mark] = {}  # per stream: the last identity taken in this partition
+    audit_seq: int = 0  # next sequence number in this partition's audit chain
+    audit_head: str = ""  # hex SHA-256 of the last record of the chain
+    routing: str = ""  # Settings.routing_hash that every head of this partition has been routed by
+    routing_after: str = ""  # while a backfill scan runs: the last artifact key it has done
+    hlc_ms: int = 0
+    hlc_count: int = 0
+
+
+def version_key(artifact: str, version: str) -> bytes:
+    return artifact.encode() + SEP + version.encode()
+
+
+def quarantine_key(artifact: str, ident: str) -> bytes:
+    return artifact.encode() + SEP + ident.encode()
+
+
+def split_key(key: bytes) -> tuple[str, str]:
+    """(artifact key, version or id) of a key of `versions` or `quarantine`."""
+    artifact, _, rest = key.partition(SEP)
+    return artifact.decode(), rest.decode()
