@@ -115,6 +115,18 @@ class Marker(msgspec.Struct, omit_defaults=True):
     routing_after: str = ""  # while a backfill scan runs: the last artifact key it has done
     hlc_ms: int = 0
     hlc_count: int = 0
+    versions_turn: int = 0  # the last turn that wrote to `versions`: the stamp there must have reached it
+    quarantine_turn: int = 0  # the same for `quarantine`
+
+
+class Stamp(msgspec.Struct):
+    """Under MARKER_KEY in `versions` and `quarantine`: the last turn that wrote to that table.
+
+    The three changelogs are read independently of each other. A replica that has the marker of a turn may show it only once the
+    stamps have reached the turns that the marker names; a changelog that lost its tail alone shows up as a stamp that never does.
+    """
+
+    turn: int
 
 
 def version_key(artifact: str, version: str) -> bytes:

@@ -35,13 +35,14 @@ from rocksdict import (
 
 from streams.errors import Fatal
 from streams.topics import TABLES
-from tables.model import MARKER_KEY, SEP, Marker
+from tables.model import MARKER_KEY, SEP, Marker, Stamp
 
 _PREFIX = {"artifacts": b"a", "versions": b"v", "quarantine": b"q"}
 _INDEX = b"g"
 _OFFSET = {table: b"m" + table.encode() for table in TABLES}
 _U64 = struct.Struct(">Q")
 _marker_decoder = msgspec.json.Decoder(Marker)
+_stamp_decoder = msgspec.json.Decoder(Stamp)
 
 
 class _Generation(msgspec.Struct):
@@ -62,7 +63,7 @@ class Batch:
             self._batch.delete(_PREFIX[table] + key)
             return
         self._batch.put(_PREFIX[table] + key, value)
-        if table == "versions":
+        if table == "versions" and key != MARKER_KEY:
             artifact, _, version = key.partition(SEP)
             generation = _generation_decoder.decode(value).generation
             self._batch.put(_INDEX + artifact + SEP + _U64.pack(generation), version)
@@ -109,6 +110,16 @@ class PartitionStore:
     def marker(self) -> Marker:
         raw = self.get("artifacts", MARKER_KEY)
         return Marker() if raw is None else _marker_decoder.decode(raw)
+
+    def is_consistent(self) -> bool:
+        """Whether the three tables are of one turn: every stamp has reached the turn that the marker names for it, and none is ahead."""
+        marker = self.marker()
+        versions, quarantine = self._stamp("versions"), self._stamp("quarantine")
+        return versions == marker.versions_turn and quarantine == marker.quarantine_turn
+
+    def _stamp(self, table: str) -> int:
+        raw = self.get(table, MARKER_KEY)
+        return 0 if raw is None else _stamp_decoder.decode(raw).turn
 
     def offset(self, table: str) -> int:
         raw = self._db.get(_OFFSET[table])
