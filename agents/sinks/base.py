@@ -56,7 +56,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """What became of one attempt; goes back into the artifact actor's mailbox. Lost receipts only cost a repeated delivery.
 
     `covers` is how many desired generations the attempt settles if delivered: all that were pending when it was read for mode
-    `latest` (all but one are superseded by it), one for mode `every`.
+    `latest` (all but one are superseded by it), one for mode `every`. `after` is the delivered generation that the attempt came
+    after: when that one is not in the state yet, its own receipt got lost, and both are delivered again.
     """
 
     artifact: str
@@ -66,6 +67,7 @@ class Receipt(msgspec.Struct, frozen=True):
     result: Result
     at_ms: int
     covers: int = 1
+    after: int = 0
     error: str = ""
     retry_after_s: float | None = None
 
