@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from streams.errors import ConfigError
 
@@ -32,6 +32,13 @@ class SecretRef(Model):
 
     env: str | None = None
     file: Path | None = None
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_configuration(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """A relative file is below the directory that the loader names; without a loader, below the working directory."""
+        base = (info.context or {}).get("secrets_base")
+        return value if value is None or base is None else Path(base) / value
 
     @model_validator(mode="after")
     def _one(self) -> Self:
