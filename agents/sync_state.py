@@ -152,7 +152,8 @@ def receive(sync: Sync | None, receipt: Receipt, *, backoff: Backoff, now_ms: in
         return _STALE
     attempts, error = sync.attempts + 1, receipt.error[:ERROR_CHARACTERS_MAX]
     if receipt.result is Result.FAILED:
-        failed = replace(sync, state=SyncState.FAILED, attempts=attempts, next_retry_ms=0, last_error=error)
+        state, generation = SyncState.FAILED, receipt.generation
+        failed = replace(sync, state=state, failed=generation, attempts=attempts, next_retry_ms=0, last_error=error)
         return Verdict(failed, "failed", attempts=attempts)
     retry_ms = now_ms + backoff.delay_ms(attempts, receipt.retry_after_s)
     return Verdict(replace(sync, attempts=attempts, next_retry_ms=retry_ms, last_error=error), "retry", attempts=attempts)
@@ -168,8 +169,8 @@ def next_step(sync: Sync, now_ms: int) -> Step:
 def _is_stale(sync: Sync, receipt: Receipt, mode: Mode) -> bool:
     if not sync.delivered < receipt.generation <= sync.desired or receipt.after > sync.delivered:
         return True
-    # A failure is the outcome of its generation; an answer of a repeated attempt that comes later is not another one.
-    return sync.state is SyncState.FAILED and (mode == "every" or receipt.generation == sync.desired)
+    # A failure is the outcome of its generation; a repeated attempt's answer that comes later is not another one.
+    return sync.state is SyncState.FAILED if mode == "every" else receipt.generation <= sync.failed
 
 
 def _delivered(sync: Sync, receipt: Receipt, now_ms: int, mode: Mode) -> Verdict:

@@ -7,6 +7,7 @@ SyncMasterError
 │   └── NotAllowed         it is understood and not allowed: refuse
 ├── Rejected               a component said no for good: the pair is `failed` until its desired generation changes
 ├── Retriable              the other side is away or busy: wait and try again
+│   └── Away               for everything that is meant for it, not for this one thing only: nobody else need try
 └── Fatal                  going on could lose or double something: stop this unit, start again from what is durable
     ├── Fenced             another owner has the partition or the stream now: let go at once
     └── Gap                sequences are missing that nobody explained: stop that stream, alert
@@ -50,6 +51,10 @@ class Retriable(SyncMasterError):
     def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class Away(Retriable):
+    """The other side cannot be reached, does not answer, or has too much to do: whatever else is meant for it waits too."""
 
 
 class Fatal(SyncMasterError):

@@ -42,6 +42,7 @@ class Sync(msgspec.Struct, omit_defaults=True):
     superseded: int = 0  # ever
     deliveries: int = 0  # ever; distinct generations
     command: str = ""  # id of the last manual sync that touched this pair
+    failed: int = 0  # generation of the last permanent answer
 
 
 class Provenance(msgspec.Struct, omit_defaults=True, frozen=True):

@@ -1,0 +1,33 @@
+"""The audit records of one turn, and the chain that they prolong. What a record is: `tables/audit_record.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streams.log_transaction import Record
+from tables.audit_record import CHAIN_HEADER, CHAIN_START, AuditRecord, Outcome, chain
+from tables.model import Marker
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AuditTrail:
+    """Collects records in order; each one's link covers all before it in the partition, from the marker's head on."""
+
+    def __init__(self, marker: Marker, at_ms: int, config_hash: str) -> None:
+        self.seq = marker.audit_seq
+        self.head = marker.audit_head or CHAIN_START
+        self.records: list[Record] = []
+        self._at_ms = at_ms
+        self._config = config_hash
+
+    def add(self, ident: str, outcome: Outcome, artifact: str, **fields: Any) -> None:
+        record = AuditRecord(
+            id=ident, seq=self.seq, at_ms=self._at_ms, outcome=outcome, artifact=artifact, config=self._config, **fields
+        )
+        value = _encode(record)
+        self.head = chain(self.head, value)
+        self.seq += 1
+        self.records.append((artifact.encode(), value, [(CHAIN_HEADER, self.head.encode())]))
