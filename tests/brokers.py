@@ -1,0 +1,87 @@
+"""Real brokers for tests: settings whose secrets exist, and NATS clients that connect as a principal does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+
+from gateway.local.nats_config import inbox
+from gateway.local.nats_server import NatsServer, passwords
+from gateway.local.secrets import Secrets
+from streams.settings import Settings
+
+KAFKA_FOR_TESTS = {
+    # Faults are found out sooner than anybody would want in production.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "log.cleaner.backoff.ms": "500",
+}
+
+
+def orbit(directory: Path, **changes: Any) -> Settings:
+    """The Orbit topology in short, with secrets under `directory`. `changes` replace top-level keys, e.g. `kafka={…}`.
+
+    c4 and c24 publish; c8 publishes and receives over HTTP, c20 receives over HTTP; c12 receives from its stream, c28 answers requests.
+    """
+    secrets = Secrets(directory / "secrets")
+    content: dict[str, Any] = {
+        "cluster": "test",
+        "nats": {f"{who}_password": secrets.ref(f"{who}.nats") for who in ("bridge", "gateway", "worker")},
+        "principals": {name: _principal(secrets, name, *rules) for name, rules in _PUBLISHERS.items()},
+        "components": {
+            "c8": {"sink": {"type": "http", "url": "http://127.0.0.1:1/events"}},
+            "c12": {"sink": {"type": "nats", "mode": "publish", "subject": "sync.c12.{kind}"}},
+            "c20": {"sink": {"type": "http", "url": "http://127.0.0.1:1/events"}},
+            "c28": {"sink": {"type": "nats", "mode": "request", "subject": "sync.c28.{kind}"}},
+        },
+        "routes": [
+            {"name": "all-to-portal", "match": {"artifacts": ["*"]}, "to": ["c8"], "mode": "every"},
+            {"name": "all-to-manifestor", "match": {"artifacts": ["*"]}, "to": ["c12"]},
+            {"name": "charts-to-store", "match": {"artifacts": ["chart/*"]}, "to": ["c20"], "mode": "every"},
+            {"name": "charts-to-kustomize", "match": {"artifacts": ["chart/*"]}, "to": ["c28"], "newest": "semver"},
+        ],
+    }
+    return Settings.model_validate(content | changes)
+
+
+_PUBLISHERS: dict[str, tuple[str, ...]] = {
+    "c4": ("image/*",),
+    "c8": ("environment/*",),
+    "c12": (),
+    "c20": (),
+    "c24": ("chart/*",),
+    "c28": (),
+    "operator": ("*",),
+}
+
+
+def _principal(secrets: Secrets, name: str, *artifacts: str) -> dict[str, Any]:
+    rules = [{"types": ["*"], "artifacts": list(artifacts)}] if artifacts else []
+    verbs = ["publish", "read", "sync", "hold", "pause", "halt", "release", "quarantine", "audit", "admin"]
+    return {
+        "may_publish": rules,
+        "verbs": verbs if name == "operator" else ["publish", "read"],
+        "nats_password": secrets.ref(f"{name}.nats"),
+        "api_keys": [secrets.ref(f"{name}.key")],
+    }
+
+
+@asynccontextmanager
+async def connected(server: NatsServer, settings: Settings, user: str, **options: Any) -> AsyncIterator[Client]:
+    """A NATS client of that user; what the server complains about is collected in `client.complaints`."""
+    complaints: list[Exception] = []
+
+    async def complain(error: Exception) -> None:
+        complaints.append(error)
+
+    password = passwords(settings)[user]
+    client = await nats.connect(server.url, user=user, password=password, inbox_prefix=inbox(user), error_cb=complain, **options)
+    client.complaints = complaints  # type: ignore[attr-defined]
+    try:
+        yield client
+    finally:
+        await client.close()
