@@ -101,6 +101,8 @@ class Limits(Model):
     log_message_bytes_max: int = Field(2_097_152, ge=1024)
     head_bytes_max: int = Field(8192, ge=2048)
     json_depth_max: int = Field(64, ge=4, le=500)
+    #: Events in one batch message: each becomes a record, and each that is malformed a quarantined one.
+    batch_events_max: int = Field(1000, ge=1, le=100_000)
     #: An event may claim a `time` at most this far ahead of the door's clock.
     time_ahead_s_max: float = Field(86_400.0, gt=0)
 

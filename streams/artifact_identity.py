@@ -1,0 +1,54 @@
+"""What the name, version and digest of an artifact may look like. Every vocabulary ends here; where the parts come from is theirs."""
+
+from __future__ import annotations
+
+import re
+from unicodedata import is_normalized
+
+from streams.cloudevents import cut
+from streams.errors import Malformed
+from streams.events import Action, Artifact
+
+KINDS = frozenset({"image", "chart", "environment", "artifact"})
+NAME_BYTES_MAX = 512
+VERSION_CHARS_MAX = 256
+
+#: Nearly every name: nothing to normalise, no empty or dotted segment. Others are looked at part by part.
+_PLAIN_NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.:+@-]*+/)*+[A-Za-z0-9_][A-Za-z0-9_.:+@-]*+")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def artifact(kind: str, name: str, version: str, digest: str | None, action: Action) -> Artifact:
+    """The artifact, checked. Raises Malformed(`kind.unknown`, `subject.invalid`, `version.*`, `digest.invalid`)."""
+    if kind not in KINDS:
+        raise Malformed("kind.unknown", f"found {cut(kind)}; expected one of {', '.join(sorted(KINDS))}")
+    if len(name) > NAME_BYTES_MAX or not _PLAIN_NAME.fullmatch(name):
+        check_name(name)
+    check_version(version)
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        raise Malformed("digest.invalid", f"found {cut(digest)}; expected sha256: and 64 hexadecimal digits in lower case")
+    return Artifact(f"{kind}/{name}", version, digest, action)
+
+
+def check_name(name: str) -> None:
+    """Names become keys, paths and subjects downstream, so two spellings of one name, and steps out of a path, are refused."""
+    if len(name.encode()) > NAME_BYTES_MAX:
+        _refuse_name(name, f"at most {NAME_BYTES_MAX} bytes")
+    if not is_normalized("NFC", name):
+        _refuse_name(name, "Unicode in the form NFC")
+    if not all(char.isprintable() for char in name):
+        _refuse_name(name, "printable characters only")
+    if any(segment in ("", ".", "..") for segment in name.split("/")):
+        _refuse_name(name, "segments between slashes that are neither empty nor . nor ..")
+
+
+def check_version(version: str) -> None:
+    if not version:
+        raise Malformed("version.missing", "found no version; expected one in the purl, its tag, or customData.version")
+    if len(version) > VERSION_CHARS_MAX or not version.isprintable():
+        wish = f"at most {VERSION_CHARS_MAX} printable characters"
+        raise Malformed("version.invalid", f"found {cut(version)} ({len(version)} characters); expected {wish}")
+
+
+def _refuse_name(name: str, expected: str) -> None:
+    raise Malformed("subject.invalid", f"found the artifact name {cut(name)}; expected {expected}")

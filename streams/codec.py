@@ -1,0 +1,142 @@
+"""The door of decoding: bytes and headers to events, and an accepted event back to what a delivery sends. Pure; no I/O, no clock.
+
+    incoming --split--> parts --decode_event--> event --check_time-->        (bridge; engine)
+    incoming + ingress --accepted_attributes--> attributes, data --to_structured, to_binary_headers-->   (sinks)
+
+Binary mode exactly when `ce-specversion` is there, structured otherwise; structured mode with an array, or with the batch media
+type, is a batch. Only `Malformed` is ever raised, whatever the bytes; its codes are stable:
+
+    json.invalid  json.too_deep  event.too_large  batch.empty  batch.too_many  batch.nested
+    specversion.unsupported  id.missing  source.missing  type.missing  time.invalid  time.ahead
+    attribute.name  attribute.invalid  attributes.too_many  data.conflict  data.invalid  datacontenttype.unsupported
+    type.unknown  subject.missing  subject.invalid  kind.unknown  version.missing  version.invalid  digest.invalid
+"""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from streams.ce_headers import door_headers, to_binary_headers
+from streams.cloudevents import Envelope, check_text, cut, is_json, read, refuse_json
+from streams.envelope import STAMPED, parse_time
+from streams.errors import Malformed
+from streams.events import Artifact, Event, Incoming
+from streams.rendering import accepted_attributes, to_structured
+from streams.settings import Limits
+from streams.vocabulary import reader_of
+
+__all__ = [
+    "Part",
+    "accepted_attributes",
+    "check_time",
+    "decode_event",
+    "door_headers",
+    "split",
+    "to_binary_headers",
+    "to_structured",
+]
+
+STRUCTURED = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch"
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One event of a message. `key` is None exactly when there is an `error`; `incoming` holds the event's original bytes."""
+
+    key: str | None
+    incoming: Incoming
+    error: Malformed | None = None
+
+
+def split(incoming: Incoming, limits: Limits) -> list[Part]:
+    """The events of one message, at least one part for any bytes. A batch that cannot be taken apart is one part, with its error."""
+    if not _is_batch(incoming):
+        return [_part(incoming, limits)]
+    try:
+        elements = _elements_of(incoming.body, limits)
+    except Malformed as error:
+        return [Part(None, incoming, error)]
+    headers = {"content-type": STRUCTURED}
+    return [_part(Incoming(bytes(element), headers), limits) for element in elements]
+
+
+def decode_event(incoming: Incoming, limits: Limits) -> Event:
+    """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes."""
+    envelope, extensions = read(incoming, limits)
+    artifact = _artifact(envelope, limits)
+    if extensions:
+        extensions = {name: value for name, value in extensions.items() if name not in STAMPED}
+    data, encoded = envelope.data, envelope.data_base64
+    if encoded is not None:
+        data = msgspec.Raw(b'"%b"' % encoded.encode())
+    return Event(
+        envelope.id,
+        envelope.source,
+        envelope.type,
+        artifact,
+        envelope.time,
+        envelope.subject,
+        envelope.dataschema,
+        envelope.datacontenttype,
+        data or None,
+        encoded is not None,
+        extensions,
+    )
+
+
+def check_time(event: Event, ingress_ms: int, limits: Limits) -> None:
+    """Raises Malformed(`time.ahead`) for an event that claims to be from later than the door's clock allows."""
+    if event.time is None:
+        return
+    ahead_s = parse_time(event.time).timestamp() - ingress_ms / 1000
+    if ahead_s > limits.time_ahead_s_max:
+        wish = f"at most {limits.time_ahead_s_max:g} s ahead of the door's clock"
+        raise Malformed("time.ahead", f"found {cut(event.time)}, {ahead_s:.0f} s ahead; expected {wish}")
+
+
+def _part(incoming: Incoming, limits: Limits) -> Part:
+    try:
+        envelope, _ = read(incoming, limits)
+        return Part(_artifact(envelope, limits).key, incoming)
+    except Malformed as error:
+        return Part(None, incoming, error)
+
+
+def _artifact(envelope: Envelope, limits: Limits) -> Artifact:
+    return reader_of(envelope.type)(envelope.subject, _json(envelope, limits))
+
+
+def _json(envelope: Envelope, limits: Limits) -> msgspec.Raw:
+    """The data as JSON text, empty where there is none: every type that SyncMaster knows has JSON data."""
+    if envelope.datacontenttype is not None and not is_json(envelope.datacontenttype):
+        found = cut(envelope.datacontenttype)
+        raise Malformed("datacontenttype.unsupported", f"found {found}; expected application/json or another +json type")
+    if envelope.data_base64 is None:
+        return envelope.data
+    text = base64.b64decode(envelope.data_base64)
+    check_text(text, limits)
+    return msgspec.Raw(text)
+
+
+def _is_batch(incoming: Incoming) -> bool:
+    headers = incoming.headers
+    if "ce-specversion" in headers:
+        return False
+    return incoming.body.lstrip()[:1] == b"[" or headers.get("content-type", "").lower().startswith(BATCH)
+
+
+def _elements_of(body: bytes, limits: Limits) -> list[msgspec.Raw]:
+    try:
+        elements = _elements(body)
+    except msgspec.ValidationError:
+        raise Malformed("json.invalid", f"found {cut(body[:20].decode(errors='replace'))}; expected a JSON array") from None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        refuse_json(exc)
+    if not elements:
+        raise Malformed("batch.empty", "found a batch of no events; expected at least one")
+    if len(elements) > limits.batch_events_max:
+        raise Malformed("batch.too_many", f"found {len(elements)} events in a batch; expected at most {limits.batch_events_max}")
+    return elements

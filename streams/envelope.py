@@ -1,0 +1,115 @@
+"""The CloudEvents 1.0 envelope as SyncMaster takes it: THE definition of attributes and bounds. The fast reader is `cloudevents.py`.
+
+OpenAPI shows this model, and a property test holds the fast reader to it: both accept the same JSON documents.
+What an event means (types, artifacts) is not told here; see `vocabulary.py`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+
+SPECVERSION = "1.0"
+ID_CHARS_MAX = 256
+SOURCE_CHARS_MAX = 512
+TYPE_CHARS_MAX = 256
+TIME_CHARS_MAX = 64
+#: Of `subject`, `dataschema`, `datacontenttype` and the value of an extension.
+VALUE_CHARS_MAX = 1024
+EXTENSIONS_MAX = 32
+#: Stamped at the door; whatever a producer sends under these names is dropped.
+STAMPED = frozenset({"smprincipal", "smcluster", "smingress", "recordedtime"})
+
+EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
+#: Characters that the CloudEvents type `String` forbids: controls and noncharacters (surrogates are not UTF-8 at all).
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF)) + "]"
+)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def parse_time(text: str) -> datetime:
+    """An aware datetime. Raises ValueError unless `text` is an RFC 3339 timestamp with a zone (leap seconds are not taken)."""
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("expected an RFC 3339 timestamp such as 2026-11-22T09:30:00Z")
+    try:
+        return msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        raise ValueError("expected an RFC 3339 timestamp that exists in the calendar") from None
+
+
+def is_clean(text: str) -> bool:
+    """No character that a CloudEvents String may not have. Nearly all text is printable, and that is quickly seen."""
+    return text.isprintable() or not _FORBIDDEN.search(text)
+
+
+def is_base64(text: str) -> bool:
+    try:
+        binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # not ASCII, or not base64
+        return False
+    return True
+
+
+def _clean(text: str) -> str:
+    if not is_clean(text):
+        raise ValueError("control characters and noncharacters are not allowed")
+    return text
+
+
+def _time(text: str) -> str:
+    parse_time(text)
+    return text
+
+
+def _base64(text: str) -> str:
+    if not is_base64(text):
+        raise ValueError("expected base64 with padding (RFC 4648, section 4)")
+    return text
+
+
+def _text(chars_max: int) -> Any:
+    return Annotated[str, Field(strict=True, min_length=1, max_length=chars_max), AfterValidator(_clean)]
+
+
+ExtensionValue = Annotated[str, Field(strict=True, max_length=VALUE_CHARS_MAX), AfterValidator(_clean)] | StrictBool
+ExtensionInteger = Annotated[StrictInt, Field(ge=-(2**31), le=2**31 - 1)]
+
+
+class CloudEvent(BaseModel):
+    """One CloudEvent 1.0 in its JSON format. Any other member is an extension attribute: a string, a boolean or a 32 bit integer."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, ExtensionValue | ExtensionInteger | None]
+
+    specversion: Literal["1.0"]
+    id: _text(ID_CHARS_MAX)  # type: ignore[valid-type]
+    source: _text(SOURCE_CHARS_MAX)  # type: ignore[valid-type]
+    type: _text(TYPE_CHARS_MAX)  # type: ignore[valid-type]
+    time: Annotated[str, Field(strict=True, max_length=TIME_CHARS_MAX), AfterValidator(_time)] | None = None
+    subject: _text(VALUE_CHARS_MAX) | None = None  # type: ignore[valid-type]
+    datacontenttype: _text(VALUE_CHARS_MAX) | None = None  # type: ignore[valid-type]
+    dataschema: _text(VALUE_CHARS_MAX) | None = None  # type: ignore[valid-type]
+    data: Any = None
+    data_base64: Annotated[str, Field(strict=True), AfterValidator(_base64)] | None = None
+
+    @model_validator(mode="after")
+    def _extensions(self) -> Self:
+        names = [name for name, value in (self.__pydantic_extra__ or {}).items() if value is not None]
+        if len(names) > EXTENSIONS_MAX:
+            raise ValueError(f"{len(names)} extension attributes; at most {EXTENSIONS_MAX} are taken")
+        for name in self.__pydantic_extra__ or {}:
+            if not EXTENSION_NAME.fullmatch(name):
+                raise ValueError(f"extension {name[:80]!r}: names are 1 to 20 characters of a-z and 0-9")
+        return self
+
+    @model_validator(mode="after")
+    def _one_data(self) -> Self:
+        if self.data is not None and self.data_base64 is not None:
+            raise ValueError("`data` and `data_base64` exclude each other")
+        return self
