@@ -1,0 +1,109 @@
+"""What a component is sent, made from state alone, so that any delivery can be repeated: plan, CloudEvent, log record. Pure.
+
+Sending it is the sinks' part, when to send it the sink actor's.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+from agents.routing import Mode
+from agents.sinks.base import Delivery, PartitionView
+from streams.codec import accepted_attributes
+from streams.errors import Retriable
+from streams.events import Incoming
+from streams.ingress import Ingress
+from tables.model import Sync, Version
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The next delivery of a pair. `covers` is how many desired generations it settles."""
+
+    generation: int
+    name: str
+    version: Version
+    covers: int
+
+
+def plan(view: PartitionView, artifact: str, sync: Sync, mode: Mode, after: int) -> Plan:
+    """What to deliver next to a pair that has generation `after` and desires a newer one.
+
+    Mode `latest`: the newest version. Mode `every`: the version after `after`; the last of them, or the newest version if there
+    is none, stands for the desired generation itself and settles with it what raised it (a manual sync, a backfill).
+    Raises Retriable if the state does not have the version.
+    """
+    if mode == "every":
+        following = list(islice(_versions_between(view, artifact, after, sync.desired), 2))
+        if following:
+            generation, name, version = following[0]
+            return Plan(generation if len(following) > 1 else sync.desired, name, version, 1)
+    newest = view.version(artifact, sync.version)
+    if newest is None:
+        raise Retriable(f"version {sync.version!r} is not in the table `versions`; publish it again, or sync when it is there")
+    return Plan(sync.desired, sync.version, newest, 1 if mode == "every" else sync.pending)
+
+
+def render(component: str, artifact: str, generation: int, name: str, version: Version) -> Delivery:
+    """The accepted event as it came, with what SyncMaster knows about it as extension attributes."""
+    incoming = Incoming(_body(version), version.headers)
+    attributes, data, content_type = accepted_attributes(incoming, Ingress.decode(version.ingress.encode()))
+    delivery = Delivery(component, artifact, generation, name, version.digest, attributes, data, content_type)
+    attributes |= {
+        "smartifact": artifact,
+        "smversion": name,
+        "smgeneration": str(generation),
+        "smkey": delivery.key,
+    }
+    if version.digest is not None:
+        attributes["smdigest"] = version.digest
+    return delivery
+
+
+class _LogRecord(msgspec.Struct, omit_defaults=True):
+    key: str
+    artifact: str
+    generation: int
+    version: str
+    digest: str | None
+    type: str
+    id: str
+    source: str
+    action: str
+
+
+def log_record(component: str, artifact: str, generation: int, name: str, version: Version) -> bytes:
+    """The record in [sync.<component>]: what changed and which event said so, not the event itself. Compact JSON, some 300 bytes."""
+    delivery = render(component, artifact, generation, name, version)
+    return _encoder.encode(
+        _LogRecord(
+            key=delivery.key,
+            artifact=artifact,
+            generation=generation,
+            version=name,
+            digest=version.digest,
+            type=delivery.attributes["type"],
+            id=delivery.attributes["id"],
+            source=delivery.attributes["source"],
+            action=version.action.value,
+        )
+    )
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _versions_between(view: PartitionView, artifact: str, after: int, until: int) -> Iterator[tuple[int, str, Version]]:
+    for generation, name in view.versions_after(artifact, after):
+        if generation > until:
+            return
+        version = view.version(artifact, name)
+        if version is not None and version.generation == generation:
+            yield generation, name, version
+
+
+def _body(version: Version) -> bytes:
+    return base64.b64decode(msgspec.json.decode(version.body, type=str)) if version.body_is_base64 else bytes(version.body)
