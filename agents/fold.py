@@ -113,4 +113,3 @@ def _version(arrival: Arrival, overlay: Overlay, generation: int, now_ms: int) -
 def _embeds(body: bytes) -> bool:
     """Whether the body can stand inside the version's JSON as it is. An event that was accepted is JSON; its first byte tells."""
     return body[:1] in {b"{", b"["} or body.lstrip()[:1] in {b"{", b"["}
-

@@ -17,7 +17,8 @@ from agents.audit import AuditTrail
 from agents.clock import HybridClock
 from agents.dedup import event_hash, is_duplicate, is_repeated
 from agents.fold import Arrival, accept
-from agents.quarantine import quarantined
+from agents.newest import newest
+from agents.quarantine import names_of, quarantined
 from agents.routing import Target
 from agents.rules import Rules
 from agents.sinks.base import Receipt
@@ -28,7 +29,7 @@ from streams.errors import Malformed, NotAllowed
 from streams.events import Event, Incoming
 from streams.ingress import HEADER, Ingress
 from streams.log_transaction import Record
-from streams.vocabulary import metric_type
+from streams.metrics import type_label
 from tables.audit_record import Outcome as Word
 from tables.model import Head, Marker
 from tables.overlay import Overlay
@@ -73,9 +74,7 @@ class Turn:
             marker.versions_turn = marker.turn
         if tables["quarantine"]:
             marker.quarantine_turn = marker.turn
-        return Outcome(
-            marker, tables, self._audit.records, self._sync, list(self._overlay.changed), self._counts, self._repeated
-        )
+        return Outcome(marker, tables, self._audit.records, self._sync, list(self._overlay.changed), self._counts, self._repeated)
 
     # -- events ----------------------------------------------------------------------------------------------------------------
 
@@ -92,7 +91,10 @@ class Turn:
         except Malformed as exc:
             self._quarantine(record, ingress, incoming, exc)
             return
-        self._judge(record, Arrival(event, incoming, ingress, ingress_text.decode(), event_hash(ingress.principal, event.source, event.id)))
+        self._judge(
+            record,
+            Arrival(event, incoming, ingress, ingress_text.decode(), event_hash(ingress.principal, event.source, event.id)),
+        )
 
     def _decoded(self, record: Any, incoming: Incoming, ingress: Ingress) -> Event:
         event = decode_event(incoming, self._rules.limits)
@@ -133,7 +135,7 @@ class Turn:
             ingress=arrival.ingress_text,
             **fields,
         )
-        self._counts[word, metric_type(event.type), ingress.principal] += 1
+        self._counts[word, type_label(event.type), ingress.principal] += 1
 
     def _quarantine(self, record: Any, ingress: Ingress, incoming: Incoming, why: Malformed) -> None:
         key, ident = record.key.decode(), f"events-{self._partition:05d}-{record.offset:020d}"
@@ -146,7 +148,7 @@ class Turn:
             code=why.code,
             detail=why.detail,
             ingress=ingress.encode().decode(),
-            **delivery.names_of(incoming),
+            **names_of(incoming),
         )
         self._counts[Word.QUARANTINED, "other", ingress.principal] += 1
 
@@ -209,7 +211,7 @@ class Turn:
             syncs[target.component] = sync_state.desire(
                 before,
                 generation=generation,
-                version=before.version if before is not None else sync_state.newest(head, target.newest),
+                version=before.version if before is not None else newest(head, target.newest),
                 now_ms=self._now_ms,
                 mode=target.mode,
                 command=command.id,

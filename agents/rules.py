@@ -20,7 +20,9 @@ class Rules:
         self.limits = settings.limits
         self.config_hash = settings.config_hash
         self.routing = Routing(settings)
-        self.backoffs = {name: Backoff(component.backoff_s_min, component.backoff_s_max) for name, component in settings.components.items()}
+        self.backoffs = {
+            name: Backoff(component.backoff_s_min, component.backoff_s_max) for name, component in settings.components.items()
+        }
         self._grants = {
             name: [(_compile(grant.types), _compile(grant.artifacts)) for grant in principal.may_publish]
             for name, principal in settings.principals.items()

@@ -48,6 +48,15 @@ _WAIT = (
     kafka_errors.RequestTimedOutError,
     kafka_errors.UnknownTopicOrPartitionError,
 )
+#: The broker says that it did not even try to append: the same batch may go to another.
+_NOT_APPENDED = frozenset(
+    error.errno
+    for error in (
+        kafka_errors.NotLeaderForPartitionError,
+        kafka_errors.LeaderNotAvailableError,
+        kafka_errors.UnknownTopicOrPartitionError,
+    )
+)
 _FENCED = (kafka_errors.InvalidProducerEpoch, kafka_errors.ProducerFenced, kafka_errors.InvalidProducerIdMapping)
 
 
@@ -148,23 +157,37 @@ class TransactionalWriter:
             yield bytes(builder.build())
 
     async def _produce_round(self, batches: dict[TopicPartition, bytes]) -> dict[TopicPartition, int]:
-        by_leader: defaultdict[int, defaultdict[str, list[tuple[int, bytes]]]] = defaultdict(lambda: defaultdict(list))
-        for tp, batch in batches.items():
-            by_leader[await self._leader(tp)][tp.topic].append((tp.partition, batch))
-        answers = await asyncio.gather(*(self._send_produce(node, topics) for node, topics in by_leader.items()))
-        return {tp: offset for answer in answers for tp, offset in answer.items()}
+        """One batch per topic-partition. Those that a broker did not take, because it does not lead (yet, any more), go to who does."""
+        deadline, offsets = time.monotonic() + self._deadline_s, dict[TopicPartition, int]()
+        while True:
+            by_leader: defaultdict[int, defaultdict[str, list[tuple[int, bytes]]]] = defaultdict(lambda: defaultdict(list))
+            for tp, batch in batches.items():
+                by_leader[await self._leader(tp)][tp.topic].append((tp.partition, batch))
+            for answer in await asyncio.gather(*(self._send_produce(node, topics) for node, topics in by_leader.items())):
+                offsets |= answer
+            batches = {tp: batch for tp, batch in batches.items() if tp not in offsets}
+            if not batches:
+                return offsets
+            if time.monotonic() > deadline:
+                raise Fatal(f"{self.transactional_id}: no broker leads {sorted(batches)} for {self._deadline_s:g} s")
+            await asyncio.sleep(0.02)
+            await self._client.force_metadata_update()
 
     async def _send_produce(self, node: int, topics: dict[str, list[tuple[int, bytes]]]) -> dict[TopicPartition, int]:
+        """The first offsets of what was appended; topic-partitions that the broker does not lead are left out."""
         request = ProduceRequest(self.transactional_id, -1, int(self._deadline_s * 1000), list(topics.items()))
         offsets: dict[TopicPartition, int] = {}
         try:
             response = await self._client.send(node, request)
-            for topic, partitions in response.topics:
-                for partition, code, offset, *_ in partitions:
+        except kafka_errors.KafkaError as exc:
+            raise Fatal(
+                f"{self.transactional_id}: a produce request was not answered ({exc!r}); working again from the marker"
+            ) from exc
+        for topic, partitions in response.topics:
+            for partition, code, offset, *_ in partitions:
+                if code not in _NOT_APPENDED:
                     self._raise_for(code, f"produce to {topic}-{partition}")
                     offsets[TopicPartition(topic, partition)] = offset
-        except kafka_errors.KafkaError as exc:
-            raise Fatal(f"{self.transactional_id}: a produce request failed ({exc!r}); working again from the marker") from exc
         return offsets
 
     async def _end(self) -> None:
@@ -184,6 +207,8 @@ class TransactionalWriter:
                     await self._client.ready(self._coordinator, group=ConnectionGroup.COORDINATION)
                 response = await self._client.send(self._coordinator, make(), group=ConnectionGroup.COORDINATION)
                 for code in codes(response):
+                    if code and issubclass(kafka_errors.for_code(code), _WAIT):
+                        raise kafka_errors.for_code(code)()
                     self._raise_for(code, type(response).__name__)
                 return response
             except _WAIT as exc:
@@ -210,8 +235,6 @@ class TransactionalWriter:
         error = kafka_errors.for_code(code)
         if issubclass(error, _FENCED):
             raise Fenced(f"{self.transactional_id}: {what}: another writer has taken over ({error.__name__})")
-        if issubclass(error, _WAIT):
-            raise error()
         raise Fatal(f"{self.transactional_id}: {what} was refused: {error.__name__}")
 
 

@@ -6,6 +6,8 @@ the configuration or a closed set (an unknown type is `other`), partitions from 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -50,3 +52,10 @@ DELIVERY_SECONDS = Histogram("syncmaster_delivery_seconds", "One attempt.", ["co
 REPLICA_LAG = Gauge("syncmaster_replica_lag_records", "Changelog records that the read replica has yet to apply.")
 HTTP_REQUESTS = Counter("syncmaster_http_requests_total", "HTTP requests.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("syncmaster_http_request_seconds", "HTTP requests.", ["method", "route"], buckets=_SECONDS)
+
+
+@lru_cache(maxsize=1024)
+def type_label(event_type: str) -> str:
+    """An event type without what a producer may vary: `dev.cdevents.artifact.published.0.2.0` -> `dev.cdevents.artifact.published`."""
+    parts = event_type.split(".")
+    return ".".join(parts[: 4 if parts[0] == "dev" else 3])

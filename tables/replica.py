@@ -18,7 +18,7 @@ from streams import metrics
 from streams.errors import Retriable
 from streams.log_reader import TP, Fetched, LogReader, OutOfRange
 from streams.topics import TABLES, Topics
-from tables.model import MARKER_KEY
+from tables.model import MARKER_KEY, Marker
 from tables.store import Batch, Stores
 
 log = structlog.get_logger(__name__)
@@ -132,6 +132,7 @@ async def restore(
     topics: Topics,
     stores: Stores,
     partitions: Collection[int],
+    *,
     on_ready: Callable[[int], None],
     on_progress: Callable[[dict[int, Progress]], None] | None = None,
 ) -> None:
@@ -191,11 +192,11 @@ class Replica:
     def progress(self) -> dict[int, Progress]:
         return {} if self._follower is None else self._follower.progress()
 
-    async def wait_marker(self, partition: int, reached: Callable[[object], bool], timeout_s: float) -> bool:
+    async def wait_marker(self, partition: int, reached: Callable[[Marker], bool], timeout_s: float) -> bool:
         """Wait until the partition's marker satisfies `reached` and its three tables are of one turn. False at the time-out."""
-        store = self._stores[partition]
 
         def there() -> bool:
+            store = self._stores[partition]  # asked for anew: a store may be dropped and rebuilt meanwhile
             return reached(store.marker()) and store.is_consistent()
 
         try:

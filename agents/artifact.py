@@ -1,0 +1,238 @@
+"""The artifact actor: one task that owns a partition. Mailboxes in, one transaction per turn out. How a turn is judged: `pipeline.py`.
+
+Nothing else ever writes an artifact's state. The invariants:
+
+* A turn is one Kafka transaction (state, marker, audit, log outputs), then one RocksDB WriteBatch, then the sink actors hear of it.
+  If the transaction fails in any way, the actor ends; `partitions.py` starts it again from the marker. Nothing is repaired in place.
+* A chunk is taken only if it begins exactly where the last one ended. After a seek, or when Faust drops what it had fetched, an older
+  fetch may still arrive; taking it would leave a hole that dedup by mark would make permanent.
+* Offering never waits: a mailbox above its bound pauses its own topic-partition and takes what is still on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Protocol
+
+import structlog
+
+from agents.clock import Clock
+from agents.pipeline import Turn
+from agents.rules import Rules
+from agents.sinks.base import Receipt
+from agents.turn import Outcome, Work
+from streams import metrics
+from streams.chunks import Chunk
+from streams.log_transaction import Append
+from streams.topics import TABLES, Topics
+from tables.model import Head, Marker, Version
+from tables.overlay import Overlay, decode_head, decode_version
+from tables.store import Batch, PartitionStore
+
+log = structlog.get_logger(__name__)
+
+_COMMANDS_PER_TURN_MAX = 1000
+_RECEIPTS_PER_TURN_MAX = 2000
+
+
+class Writer(Protocol):
+    async def commit(self, appends: list[Append], timestamp_ms: int) -> dict[tuple[str, int], int]: ...
+
+
+class Flow(Protocol):
+    """What the actor asks of the shared consumer. None of it waits."""
+
+    def full(self, topic: str, partition: int) -> None: ...
+
+    def drained(self, topic: str, partition: int) -> None: ...
+
+    def rewind(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch again from here: what arrived does not follow what was taken."""
+
+    def finished(self, topic: str, partition: int, next_offset: int) -> None: ...
+
+
+class Mailbox:
+    """Chunks of one topic-partition, in order and without holes."""
+
+    def __init__(self, topic: str, partition: int, position: int, chunks_max: int, flow: Flow) -> None:
+        self.topic = topic
+        self.next_offset = position  # the first offset not yet taken
+        self._partition = partition
+        self._chunks: deque[Chunk] = deque()
+        self._chunks_max = chunks_max
+        self._flow = flow
+        self._is_full = False
+        self._rewound_at_s = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def offer(self, chunk: Chunk) -> bool:
+        """Take the chunk if it follows; False if not."""
+        if chunk.last < self.next_offset:
+            return False
+        if chunk.first != self.next_offset:
+            self._refuse(chunk)
+            return False
+        self.next_offset = chunk.last + 1
+        self._chunks.append(chunk)
+        metrics.CHUNK_RECORDS.labels(self.topic).observe(len(chunk.records))
+        if len(self._chunks) >= self._chunks_max and not self._is_full:
+            self._is_full = True
+            self._flow.full(self.topic, self._partition)
+        return True
+
+    def _refuse(self, chunk: Chunk) -> None:
+        if monotonic() - self._rewound_at_s > 1.0:
+            self._rewound_at_s = monotonic()
+            log.info("chunk does not follow; reading again", topic=self.topic, at=chunk.first, expected=self.next_offset)
+            self._flow.rewind(self.topic, self._partition, self.next_offset)
+
+    def take(self) -> Chunk:
+        chunk = self._chunks.popleft()
+        if self._is_full and len(self._chunks) <= self._chunks_max // 2:
+            self._is_full = False
+            self._flow.drained(self.topic, self._partition)
+        return chunk
+
+
+class ArtifactActor:
+    """Owns one partition while it runs. It is also the `PartitionView` of the sink actors: they see committed state only."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        marker: Marker,
+        topics: Topics,
+        rules: Rules,
+        store: PartitionStore,
+        writer: Writer,
+        flow: Flow,
+        clock: Clock,
+        on_commit: Callable[[int, list[str]], None],
+        mailbox_chunks_max: int,
+        receipts_max: int,
+    ) -> None:
+        self.partition = partition
+        self.marker = marker
+        self.moved_at_s = monotonic()
+        self._topics = topics
+        self._rules = rules
+        self._store = store
+        self._writer = writer
+        self._flow = flow
+        self._clock = clock
+        self._on_commit = on_commit
+        self._overlay = Overlay(store)
+        self._events = Mailbox(topics.events, partition, marker.events, mailbox_chunks_max, flow)
+        self._commands = Mailbox(topics.commands, partition, marker.commands, mailbox_chunks_max, flow)
+        self._receipts: deque[Receipt] = deque()
+        self._receipts_max = receipts_max
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stopping = False
+
+    # -- mailboxes -------------------------------------------------------------------------------------------------------------
+
+    def offer(self, chunk: Chunk) -> None:
+        mailbox = self._events if chunk.topic == self._topics.events else self._commands
+        if mailbox.offer(chunk):
+            self._work.set()
+
+    async def receive(self, receipt: Receipt) -> None:
+        while len(self._receipts) >= self._receipts_max and not self._stopping:
+            self._room.clear()
+            await self._room.wait()
+        if not self._stopping:
+            self._receipts.append(receipt)
+            self._work.set()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._events or self._commands or self._receipts)
+
+    # -- the committed state, for sink actors ----------------------------------------------------------------------------------
+
+    def head(self, artifact: str) -> Head | None:
+        raw = self._store.get("artifacts", artifact.encode())
+        return None if raw is None else decode_head(raw)
+
+    def version(self, artifact: str, version: str) -> Version | None:
+        raw = self._store.get("versions", artifact.encode() + b"\0" + version.encode())
+        return None if raw is None else decode_version(raw)
+
+    def versions_after(self, artifact: str, generation: int) -> Iterator[tuple[int, str]]:
+        return self._store.versions_after(artifact, generation)
+
+    def heads(self, after: str = "") -> Iterator[tuple[str, Head]]:
+        for key, raw in self._store.scan("artifacts", after=after.encode() if after else None):
+            yield key.decode(), decode_head(raw)
+
+    # -- turns -----------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turn after turn until `stop`. Raises Fenced or Fatal when the partition must be started again from the marker."""
+        while not self._stopping:
+            if self.marker.routing == self._rules.routing.hash:
+                await self._work.wait()
+            self._work.clear()
+            if not self._stopping:
+                await self._turn(self._take())
+
+    def stop(self) -> None:
+        """No further turn; the one under way finishes."""
+        self._stopping = True
+        self._work.set()
+        self._room.set()
+
+    def _take(self) -> Work:
+        work = Work(receipts=[self._receipts.popleft() for _ in range(min(len(self._receipts), _RECEIPTS_PER_TURN_MAX))])
+        self._room.set()
+        while self._commands and len(work.commands) < _COMMANDS_PER_TURN_MAX:
+            work.commands += self._commands.take().records
+        if self._events:
+            work.events = self._events.take().records
+        if self.has_work:
+            self._work.set()
+        return work
+
+    async def _turn(self, work: Work) -> None:
+        started_s, now_ms = monotonic(), self._clock()
+        outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms).run(work)
+        appends = outcome.appends(self._topics, self.partition)
+        offsets = await self._writer.commit(appends, now_ms)
+        self._store.write(_batch(outcome, offsets, self._topics, self.partition))
+        self._overlay.committed()
+        self.marker = outcome.marker
+        self.moved_at_s = monotonic()
+        self._tell(outcome, work, self.moved_at_s - started_s)
+
+    def _tell(self, outcome: Outcome, work: Work, seconds: float) -> None:
+        metrics.UNIT_SECONDS.observe(seconds)
+        metrics.REPEATED.inc(outcome.repeated)
+        metrics.COMMANDS.labels("sync").inc(len(work.commands))
+        for labels, count in outcome.events.items():
+            metrics.EVENTS.labels(*labels).inc(count)
+        self._flow.finished(self._topics.events, self.partition, outcome.marker.events)
+        self._flow.finished(self._topics.commands, self.partition, outcome.marker.commands)
+        if outcome.changed:
+            self._on_commit(self.partition, outcome.changed)
+
+
+def _batch(outcome: Outcome, offsets: dict[tuple[str, int], int], topics: Topics, partition: int) -> Batch:
+    """The transaction's changelog records and the offsets behind them, as they now stand in the log."""
+    batch = Batch()
+    for table in TABLES:
+        records = outcome.tables[table]
+        for key, value, _ in records:
+            assert key is not None
+            batch.apply(table, key, value)
+        if records:
+            batch.set_offset(table, offsets[topics.changelog(table), partition] + len(records))
+    return batch

@@ -1,0 +1,267 @@
+"""The partitions of this worker: each assigned one is owned by a supervised task, standbys are followed. Faust decides which; see `worker.py`.
+
+Owning a partition is always the same five steps, whether it was just assigned, or its actor failed:
+
+    fence (init the transactional id) -> restore the stores to the changelogs' ends -> read the marker -> seek -> run the actor
+
+Fencing comes before the changelogs' ends are read: behind those ends nobody else can append. After `Fenced` the task waits until the
+group has had time to notice before it takes the partition back: of two workers that both believe they own it, the one whose generation
+is over learns so from its next heartbeat and loses the partition; the other starts again from the marker. Nothing is written meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+from typing import Protocol
+
+import structlog
+
+from agents.artifact import ArtifactActor, Flow
+from agents.clock import Clock, wall_ms
+from agents.rules import Rules
+from agents.sinks.actor import SinkActor
+from streams import metrics
+from streams.chunks import Chunk
+from streams.errors import Fenced, SyncMasterError
+from streams.log_reader import TP, LogReader
+from streams.log_transaction import TransactionalWriter
+from streams.settings import Settings
+from streams.topics import Topics
+from tables.model import Marker
+from tables.replica import Follower, Progress, restore
+from tables.store import Stores
+
+log = structlog.get_logger(__name__)
+
+_RESTORES_AT_ONCE_MAX = 4
+_PAUSE_S_MAX = 10.0
+
+
+class Positions(Flow, Protocol):
+    """The shared consumer, as far as partitions are concerned."""
+
+    async def seek(self, positions: Mapping[TP, int]) -> None:
+        """Fetch these from there, and start fetching."""
+
+
+class Partitions:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        rules: Rules,
+        stores: Stores,
+        positions: Positions,
+        sinks: Mapping[str, SinkActor],
+        make_writer: Callable[[str], TransactionalWriter],
+        make_reader: Callable[[], LogReader],
+        clock: Clock = wall_ms,
+    ) -> None:
+        self._settings = settings
+        self._topics = Topics(settings.kafka.topic_prefix)
+        self._rules = rules
+        self._stores = stores
+        self._positions = positions
+        self._sinks = sinks
+        self._make_writer = make_writer
+        self._make_reader = make_reader
+        self._clock = clock
+        self._actors: dict[int, ArtifactActor] = {}
+        self._owners: dict[int, asyncio.Task[None]] = {}
+        self._standby: asyncio.Task[None] | None = None
+        self._standbys: frozenset[int] = frozenset()
+        self._restores = asyncio.Semaphore(_RESTORES_AT_ONCE_MAX)
+        self.restoring: dict[int, Progress] = {}
+
+    # -- what the group assigns --------------------------------------------------------------------------------------------------
+
+    async def assign(self, actives: Iterable[int], standbys: Iterable[int]) -> None:
+        """Own `actives`, follow `standbys`, let go of everything else. Returns at once; each partition is served when it is restored."""
+        actives = set(actives)
+        self._standbys = frozenset(standbys) - actives
+        await self._stop_standby()
+        for partition in self._stores.partitions():
+            if partition not in actives | self._standbys:
+                self._stores.close(partition)
+        for sink in self._sinks.values():
+            sink.set_share(len(actives), self._settings.kafka.partitions)
+        for partition in sorted(actives - self._owners.keys()):
+            self._owners[partition] = asyncio.create_task(self._own(partition), name=f"partition-{partition}")
+        if self._standbys:
+            self._standby = asyncio.create_task(self._follow(self._standbys), name="standbys")
+        metrics.PARTITIONS.labels("active").set(len(actives))
+        metrics.PARTITIONS.labels("standby").set(len(self._standbys))
+
+    async def revoke(self, grace_s: float) -> None:
+        """Let go of every owned partition: turns under way finish within `grace_s` or are given up. Stores stay open."""
+        for actor in self._actors.values():
+            actor.stop()
+        owners, self._owners = self._owners, {}
+        if owners:
+            _, late = await asyncio.wait(owners.values(), timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*owners.values(), return_exceptions=True)
+
+    async def aclose(self, grace_s: float) -> None:
+        await self.revoke(grace_s)
+        await self._stop_standby()
+        self._stores.close_all()
+
+    def offer(self, chunk: Chunk) -> None:
+        """A chunk from the shared consumer; dropped if its partition is not served: it is fetched again from the marker."""
+        actor = self._actors.get(chunk.partition)
+        if actor is not None:
+            actor.offer(chunk)
+
+    @property
+    def served(self) -> dict[int, ArtifactActor]:
+        return dict(self._actors)
+
+    @property
+    def owned(self) -> set[int]:
+        return set(self._owners)
+
+    # -- one partition -----------------------------------------------------------------------------------------------------------
+
+    async def _own(self, partition: int) -> None:
+        me = asyncio.current_task()
+        pause_s = 0.1
+        while self._owners.get(partition) is me:
+            started_s = monotonic()
+            try:
+                await self._serve(partition)
+            except Fenced as exc:
+                log.warning("partition was taken over by another worker; waiting for the group to say so", partition=partition)
+                metrics.UNIT_ABORTS.labels("fenced").inc()
+                pause_s = max(pause_s, self._settings.kafka.session_timeout_s / 2)
+                log.debug("fenced", error=str(exc))
+            except SyncMasterError as exc:
+                metrics.UNIT_ABORTS.labels("log").inc()
+                log.warning("partition starts again from its marker", partition=partition, error=str(exc), pause_s=pause_s)
+            except Exception:
+                metrics.UNIT_ABORTS.labels("bug").inc()
+                log.exception("partition failed; it starts again from its marker. Please report this", partition=partition)
+            if monotonic() - started_s > _PAUSE_S_MAX:
+                pause_s = 0.1
+            if self._owners.get(partition) is me:
+                await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+
+    async def _serve(self, partition: int) -> None:
+        writer = self._make_writer(f"{self._settings.kafka.topic_prefix}.{partition}")
+        await writer.init()
+        async with self._restores:
+            marker = await self._restore(partition)
+        actor = ArtifactActor(
+            partition,
+            marker=marker,
+            topics=self._topics,
+            rules=self._rules,
+            store=self._stores[partition],
+            writer=writer,
+            flow=self._positions,
+            clock=self._clock,
+            on_commit=self._committed,
+            mailbox_chunks_max=self._settings.worker.mailbox_chunks_max,
+            receipts_max=self._settings.worker.mailbox_receipts_max,
+        )
+        self._actors[partition] = actor
+        try:
+            await self._positions.seek(
+                {TP(self._topics.events, partition): marker.events, TP(self._topics.commands, partition): marker.commands}
+            )
+            for sink in self._sinks.values():
+                sink.assign(actor)
+            log.info("partition is served", partition=partition, turn=marker.turn, events=marker.events)
+            await actor.run()
+        finally:
+            actor.stop()
+            del self._actors[partition]
+            for sink in self._sinks.values():
+                sink.revoke(partition)
+
+    async def _restore(self, partition: int) -> Marker:
+        """Bring the store to the ends and make sure that the marker's positions exist. Returns the marker to go on from."""
+        reader = self._make_reader()
+        try:
+            await reader.start()
+            await restore(
+                reader,
+                self._topics,
+                self._stores,
+                {partition},
+                on_ready=lambda ready: None,
+                on_progress=lambda progress: self._tell_restore(progress),
+            )
+            store = self._stores[partition]
+            if not store.is_consistent():
+                log.error(
+                    "the changelogs of this partition do not belong together; one of them has lost its tail. "
+                    "What can be known is served; compare with the components and sync by hand",
+                    partition=partition,
+                )
+            return await self._existing(reader, partition, store.marker())
+        finally:
+            self.restoring.pop(partition, None)
+            metrics.RESTORE_REMAINING.labels(str(partition)).set(0)
+            await reader.aclose()
+
+    async def _existing(self, reader: LogReader, partition: int, marker: Marker) -> Marker:
+        """A topic that ends before a remembered offset makes that offset void: it is read from its beginning, dedup does the rest."""
+        positions = {TP(self._topics.events, partition): "events", TP(self._topics.commands, partition): "commands"}
+        beginnings, ends = await reader.beginnings(positions), await reader.ends(positions)
+        for tp, name in positions.items():
+            position = getattr(marker, name)
+            if not beginnings[tp] <= position <= ends[tp]:
+                if position > ends[tp]:
+                    log.error(
+                        "the log lost its tail; reading the topic again", topic=tp.topic, partition=partition, ends_at=ends[tp]
+                    )
+                elif position:
+                    log.error(
+                        "records were deleted before they were read",
+                        topic=tp.topic,
+                        partition=partition,
+                        begins_at=beginnings[tp],
+                    )
+                setattr(marker, name, beginnings[tp])
+        return marker
+
+    def _tell_restore(self, progress: dict[int, Progress]) -> None:
+        for partition, state in progress.items():
+            self.restoring[partition] = state
+            metrics.RESTORE_REMAINING.labels(str(partition)).set(state.remaining)
+            log.info("restoring", partition=partition, applied=state.applied, end=state.end)
+
+    def _committed(self, partition: int, changed: list[str]) -> None:
+        for sink in self._sinks.values():
+            sink.changed(partition, changed)
+
+    # -- standbys ----------------------------------------------------------------------------------------------------------------
+
+    async def _follow(self, partitions: frozenset[int]) -> None:
+        pause_s = 0.5
+        while True:
+            reader = self._make_reader()
+            try:
+                await reader.start()
+                follower = Follower(reader, self._topics, self._stores)
+                await follower.assign(partitions)
+                while True:
+                    await follower.poll(0.5)
+                    pause_s = 0.5
+            except SyncMasterError as exc:
+                log.warning("standbys cannot be followed; trying again", error=str(exc), pause_s=pause_s)
+            finally:
+                await reader.aclose()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+
+    async def _stop_standby(self) -> None:
+        if self._standby is not None:
+            self._standby.cancel()
+            await asyncio.gather(self._standby, return_exceptions=True)
+            self._standby = None
