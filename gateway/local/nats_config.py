@@ -1,14 +1,20 @@
 """The nats-server's configuration, written from the settings: who may publish and subscribe to what, and what an acknowledgement means.
 
-Pure. Everything is denied unless a line here allows it. A principal's subjects begin with its name and only it (and the gateway,
-which authenticates what comes over HTTP) may publish there: the subject is the identity.
+Pure. Two fences, one behind the other:
+
+- *Permissions*, per user. Everything is denied unless a line here allows it. A principal's subjects begin with its name, and only
+  it (and the gateway, which authenticates what comes over HTTP) may publish there: the subject is the identity.
+- *Accounts*, one per principal, beside the one that holds the streams. Permissions alone do not keep that promise: a server checks
+  where a client publishes, never where it asks the answer to be sent. With everybody in one account, c4 could publish under
+  its own prefix with `sm.in.c24.x` as reply subject, and the stream of c24 would store the acknowledgement; a pull of messages
+  stored whole events there. Between accounts the server replaces reply subjects, so they lead back to the asker or nowhere.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +22,11 @@ from streams.settings import Component, NatsSink, Settings
 
 #: Principals' streams catch `sm.in.<principal>.>`.
 INGRESS = "sm.in"
+#: The account of SyncMaster's own users, with the streams. A principal's account is called as the principal.
+ACCOUNT = "SYNCMASTER"
 #: The principal that operators use: it may also look at streams and consumers.
 OPERATOR = "operator"
-_READ_ONLY = (
+_LOOK = (
     "$JS.API.INFO",
     "$JS.API.STREAM.NAMES",
     "$JS.API.STREAM.LIST",
@@ -37,11 +45,14 @@ class EnvRef:
 
 
 @dataclass(frozen=True)
-class Permissions:
+class Rights:
+    """What one user may do."""
+
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
-    #: For how long a message that this user was sent may be answered; None: not at all.
-    answer_within_s: float | None = None
+    #: Subjects of other users' requests that it answers (and subscribes to).
+    answer: tuple[str, ...] = ()
+    answer_within_s: float = 5.0
 
 
 def nats_config(
@@ -54,6 +65,7 @@ def nats_config(
     store_dir: Path = Path("/data"),
 ) -> str:
     """The file's text. `passwords` has one for each of `users(settings)`."""
+    own, principals = own_users(settings), principal_users(settings)
     return _lines(
         {
             "server_name": f"syncmaster-{settings.cluster}",
@@ -62,27 +74,42 @@ def nats_config(
             "max_payload": settings.limits.nats_payload_bytes_max,
             # An acknowledgement means on disk: by default the server syncs up to two minutes later.
             "jetstream": {"store_dir": str(store_dir), "sync_interval": "always"},
-            "authorization": {
-                "default_permissions": _permissions(Permissions()),
-                "users": [
-                    {"user": user, "password": passwords[user], "permissions": _permissions(permissions)}
-                    for user, permissions in users(settings).items()
-                ],
+            "accounts": {
+                ACCOUNT: {
+                    "jetstream": "enabled",
+                    "users": [_user(name, passwords[name], rights) for name, rights in own.items()],
+                    "exports": [export for name, rights in principals.items() for export in _exports(name, rights)],
+                    "imports": [
+                        {"service": {"account": name, "subject": subject}}
+                        for name, rights in principals.items()
+                        for subject in rights.answer
+                    ],
+                },
+                **{name: _account(name, passwords[name], rights) for name, rights in principals.items()},
             },
         }
     )
 
 
-def users(settings: Settings) -> dict[str, Permissions]:
+def users(settings: Settings) -> dict[str, Rights]:
     """Everybody who may connect: SyncMaster's own three users and the principals that have a NATS password."""
-    own = {
-        settings.nats.bridge_user: _bridge(settings),
-        settings.nats.gateway_user: _gateway(settings),
-        settings.nats.worker_user: _worker(settings),
-    }
-    if taken := own.keys() & settings.principals.keys():
+    own, principals = own_users(settings), principal_users(settings)
+    if taken := own.keys() & principals.keys():
         raise ValueError(f"principals and SyncMaster's own NATS users must have different names, but both have {sorted(taken)}")
-    return own | {
+    return own | principals
+
+
+def own_users(settings: Settings) -> dict[str, Rights]:
+    own = settings.nats
+    return {
+        own.bridge_user: _bridge(own.bridge_user),
+        own.gateway_user: _gateway(own.gateway_user),
+        own.worker_user: _worker(own.worker_user, settings.components),
+    }
+
+
+def principal_users(settings: Settings) -> dict[str, Rights]:
+    return {
         name: _principal(name, settings.components.get(name))
         for name, principal in settings.principals.items()
         if principal.nats_password
@@ -99,71 +126,89 @@ def sync_stream(component: str) -> str:
     return f"SM_SYNC_{component}"
 
 
-def _bridge(settings: Settings) -> Permissions:
-    # The JetStream API and the KV buckets (leases, checkpoints) with it. It reads what principals publish, and publishes nothing there.
-    return Permissions(("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"), (f"{inbox(settings.nats.bridge_user)}.>",))
-
-
-def _gateway(settings: Settings) -> Permissions:
-    return Permissions((f"{INGRESS}.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.>"), (f"{inbox(settings.nats.gateway_user)}.>",))
-
-
-def _worker(settings: Settings) -> Permissions:
-    subjects = [
-        subject_filter(sink) for component in settings.components.values() if isinstance(sink := component.sink, NatsSink)
-    ]
-    streams = [
-        f"$JS.API.STREAM.{verb}.{sync_stream(name)}"
-        for name, component in settings.components.items()
-        if _publishes(component)
-        for verb in ("CREATE", "UPDATE", "INFO")
-    ]
-    api = ("$JS.API.INFO",) if streams else ()
-    return Permissions((*dict.fromkeys(subjects), *api, *streams), (f"{inbox(settings.nats.worker_user)}.>",))
-
-
-def _principal(name: str, component: Component | None) -> Permissions:
-    publish, subscribe = [f"{INGRESS}.{name}.>"], [f"{inbox(name)}.>"]
-    answer_within_s = None
-    if component and isinstance(sink := component.sink, NatsSink):
-        if sink.mode == "request":
-            subscribe.append(subject_filter(sink))
-            answer_within_s = sink.timeout_s
-        else:
-            publish += _consume(sync_stream(name))
-    if name == OPERATOR:
-        publish += _READ_ONLY
-        subscribe.append("_INBOX.>")
-    return Permissions(tuple(publish), tuple(subscribe), answer_within_s)
-
-
 def subject_filter(sink: NatsSink) -> str:
     """The sink's subject for any artifact: `sync.c12.{kind}` is `sync.c12.*`."""
     return sink.subject.replace("{kind}", "*")
 
 
-def _publishes(component: Component) -> bool:
-    return isinstance(component.sink, NatsSink) and component.sink.mode == "publish"
+def _bridge(user: str) -> Rights:
+    # The JetStream API, and the KV buckets with it (leases, checkpoints). It reads what principals publish, and publishes nothing there.
+    return Rights(("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"), (f"{inbox(user)}.>",))
 
 
-def _consume(stream: str) -> list[str]:
+def _gateway(user: str) -> Rights:
+    return Rights((f"{INGRESS}.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.>"), (f"{inbox(user)}.>",))
+
+
+def _worker(user: str, components: Mapping[str, Component]) -> Rights:
+    sinks = {name: sink for name, component in components.items() if isinstance(sink := component.sink, NatsSink)}
+    streams = [sync_stream(name) for name, sink in sinks.items() if sink.mode == "publish"]
+    manage = [f"$JS.API.STREAM.{verb}.{stream}" for stream in streams for verb in ("CREATE", "UPDATE", "INFO")]
+    manage += [f"$JS.API.CONSUMER.{verb}.{stream}.>" for stream in streams for verb in ("INFO", "CREATE", "DURABLE.CREATE")]
+    return Rights((*dict.fromkeys(map(subject_filter, sinks.values())), "$JS.API.INFO", *manage), (f"{inbox(user)}.>",))
+
+
+def _principal(name: str, component: Component | None) -> Rights:
+    publish, subscribe = [f"{INGRESS}.{name}.>"], [f"{inbox(name)}.>"]
+    sink = component.sink if component else None
+    if name == OPERATOR:
+        publish += _LOOK
+        subscribe.append("_INBOX.>")
+    if not isinstance(sink, NatsSink):
+        return Rights(tuple(publish), tuple(subscribe))
+    if sink.mode == "publish":
+        return Rights((*publish, *_consume(sync_stream(name))), tuple(subscribe))
+    return Rights(tuple(publish), tuple(subscribe), (subject_filter(sink),), sink.timeout_s)
+
+
+def _consume(stream: str) -> tuple[str, ...]:
     """What a component asks of its own stream. Both forms of the acknowledgement's subject, the older and that of nats-server 2.15."""
     verbs = ("INFO", "CREATE", "DURABLE.CREATE", "MSG.NEXT")
-    asks = [f"$JS.API.CONSUMER.{verb}.{stream}.>" for verb in verbs]
-    return [*asks, f"$JS.API.STREAM.INFO.{stream}", f"$JS.ACK.{stream}.>", f"$JS.ACK.*.*.{stream}.>", "$JS.FC.>"]
+    asks = (f"$JS.API.CONSUMER.{verb}.{stream}.>" for verb in verbs)
+    return (*asks, f"$JS.API.STREAM.INFO.{stream}", f"$JS.ACK.{stream}.>", f"$JS.ACK.*.*.{stream}.>")
 
 
-def _permissions(permissions: Permissions) -> dict[str, Any]:
-    answer = permissions.answer_within_s
+def _account(name: str, password: str | EnvRef, rights: Rights) -> dict[str, Any]:
+    imports = [{"service": {"account": ACCOUNT, "subject": subject}, "to": _locally(subject)} for subject in rights.publish]
     return {
-        "publish": {"allow": list(permissions.publish)} if permissions.publish else {"deny": [">"]},
-        "subscribe": {"allow": list(permissions.subscribe)} if permissions.subscribe else {"deny": [">"]},
-        **({"allow_responses": {"max": 1, "expires": f"{answer:g}s"}} if answer else {}),
+        "users": [_user(name, password, replace(rights, publish=tuple(map(_locally, rights.publish))))],
+        "exports": [{"service": subject, "accounts": [ACCOUNT]} for subject in rights.answer],
+        "imports": imports,
+        # The server answers `$JS.API` itself, for the account that asks, which has no streams: this leads it to ours. Clients need not
+        # know; permissions are checked after it.
+        "mappings": {"$JS.API.>": _locally("$JS.API.>")},
     }
 
 
+def _locally(subject: str) -> str:
+    """What an imported subject is called within a principal's account."""
+    return subject.replace("$JS.API.", f"{ACCOUNT}.API.")
+
+
+def _exports(name: str, rights: Rights) -> list[dict[str, Any]]:
+    """What the principal publishes is a service of ours. Only a pull of messages has more than one answer."""
+    return [
+        {"service": subject, "accounts": [name], **({"response_type": "stream"} if ".MSG.NEXT." in subject else {})}
+        for subject in rights.publish
+    ]
+
+
+def _user(name: str, password: str | EnvRef, rights: Rights) -> dict[str, Any]:
+    permissions: dict[str, Any] = {
+        "publish": {"allow": list(rights.publish)},
+        "subscribe": {"allow": [*rights.subscribe, *rights.answer]},
+    }
+    if rights.answer:
+        permissions["allow_responses"] = {"max": 1, "expires": f"{rights.answer_within_s:g}s"}
+    return {"user": name, "password": password, "permissions": permissions}
+
+
 def _lines(items: Mapping[str, Any], indent: str = "") -> str:
-    return "".join(f"{indent}{key}: {_render(value, indent)}\n" for key, value in items.items())
+    return "".join(f"{indent}{_key(key)}: {_render(value, indent)}\n" for key, value in items.items())
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() else json.dumps(key)
 
 
 def _render(value: Any, indent: str) -> str:
@@ -173,7 +218,9 @@ def _render(value: Any, indent: str) -> str:
         case dict():
             return "{\n" + _lines(value, inner) + indent + "}"
         case list():
-            return "[\n" + "".join(f"{inner}{_render(item, inner)}\n" for item in value) + indent + "]"
+            many = any(isinstance(item, dict) for item in value) or len(value) > 1
+            lines = "".join(f"{inner}{_render(item, inner)}\n" for item in value)
+            return f"[\n{lines}{indent}]" if many else f"[{lines.strip()}]"
         case EnvRef(name):
             return f"${name}"
         case _:

@@ -1,0 +1,57 @@
+# The two words that matter: `make run` and `make test`. Both work from a fresh clone with Python 3.11 or later, and set up what they need.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One stamp for each set of requirements; `dev` holds what `run` needs as well.
+RUN_STAMP := $(VENV)/.installed-local
+DEV_STAMP := $(VENV)/.installed-dev
+
+# make run INDEX=path-or-url/index.yaml ONCE=1 TIMEOUT_S=600
+UP := $(if $(INDEX),--index '$(INDEX)') $(if $(filter-out 0,$(ONCE)),--once) $(if $(TIMEOUT_S),--timeout-s $(TIMEOUT_S))
+
+.PHONY: help run test lint types imports unit clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+run: $(RUN_STAMP) ## start everything on this machine; INDEX=…/index.yaml imports a Helm repository, ONCE=1 ends when all is in sync
+	@exec $(BIN)/syncmaster up $(UP)
+
+test: lint types imports unit ## lint, types, import order and all tests
+
+lint: $(DEV_STAMP) ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(DEV_STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(DEV_STAMP) ## the order of the packages
+	$(BIN)/lint-imports
+
+unit: $(DEV_STAMP) ## the tests only, on real NATS and Kafka; ARGS='-k bridge' passes options to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+clean: ## remove the virtual environment, caches and what local runs have kept (.syncmaster)
+	rm -rf $(VENV) .syncmaster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "SyncMaster needs Python 3.11 or later, and '$(PYTHON)' is not; name one: make PYTHON=python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' lacks the venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml | $(BIN)/python
+	@echo 'installing into $(VENV), once; this takes a minute or two'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	@echo 'installing into $(VENV), once; this takes a minute or two'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(RUN_STAMP)
