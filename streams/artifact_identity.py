@@ -13,21 +13,23 @@ KINDS = frozenset({"image", "chart", "environment", "artifact"})
 NAME_BYTES_MAX = 512
 VERSION_CHARS_MAX = 256
 
-#: Nearly every name: nothing to normalise, no empty or dotted segment. Others are looked at part by part.
-_PLAIN_NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.:+@-]*+/)*+[A-Za-z0-9_][A-Za-z0-9_.:+@-]*+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def artifact(kind: str, name: str, version: str, digest: str | None, action: Action) -> Artifact:
-    """The artifact, checked. Raises Malformed(`kind.unknown`, `subject.invalid`, `version.*`, `digest.invalid`)."""
-    if kind not in KINDS:
-        raise Malformed("kind.unknown", f"found {cut(kind)}; expected one of {', '.join(sorted(KINDS))}")
-    if len(name) > NAME_BYTES_MAX or not _PLAIN_NAME.fullmatch(name):
-        check_name(name)
+def artifact(key: str, version: str, digest: str | None, action: Action) -> Artifact:
+    """The artifact of a key from `key_of`. Raises Malformed(`version.missing`, `version.invalid`, `digest.invalid`)."""
     check_version(version)
     if digest is not None and not _DIGEST.fullmatch(digest):
         raise Malformed("digest.invalid", f"found {cut(digest)}; expected sha256: and 64 hexadecimal digits in lower case")
-    return Artifact(f"{kind}/{name}", version, digest, action)
+    return Artifact(key, version, digest, action)
+
+
+def key_of(kind: str, name: str) -> str:
+    """`<kind>/<name>`. Raises Malformed(`kind.unknown`, `subject.invalid`)."""
+    if kind not in KINDS:
+        raise Malformed("kind.unknown", f"found {cut(kind)}; expected one of {', '.join(sorted(KINDS))}")
+    check_name(name)
+    return f"{kind}/{name}"
 
 
 def check_name(name: str) -> None:

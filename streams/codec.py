@@ -89,9 +89,10 @@ def decode_event(incoming: Incoming, limits: Limits) -> Event:
 
 def check_time(event: Event, ingress_ms: int, limits: Limits) -> None:
     """Raises Malformed(`time.ahead`) for an event that claims to be from later than the door's clock allows."""
-    if event.time is None:
+    moment = parse_time(event.time) if event.time is not None else None
+    if moment is None:
         return
-    ahead_s = parse_time(event.time).timestamp() - ingress_ms / 1000
+    ahead_s = moment.timestamp() - ingress_ms / 1000
     if ahead_s > limits.time_ahead_s_max:
         wish = f"at most {limits.time_ahead_s_max:g} s ahead of the door's clock"
         raise Malformed("time.ahead", f"found {cut(event.time)}, {ahead_s:.0f} s ahead; expected {wish}")

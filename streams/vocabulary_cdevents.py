@@ -26,12 +26,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 import msgspec
 
-from streams.artifact_identity import artifact
+from streams.artifact_identity import artifact, key_of
 from streams.cloudevents import cut
 from streams.errors import Malformed
 from streams.events import Action, Artifact
@@ -105,9 +105,11 @@ def _read_artifact(action: Action, kind: str | None, subject: str | None, data: 
     event = decode(_artifact_event, data) if data else _ArtifactEvent()
     custom = event.customData if isinstance(event.customData, _Custom) else _NO_CUSTOM
     purl = read_purl(_subject_id(event.subject, subject))
-    kind = kind or custom.kind or _kind(purl)
+    qualifiers = purl.qualifiers
+    media_type = qualifiers.get("media_type") or qualifiers.get("artifact_type")
+    key = _key(kind or custom.kind, purl.type, purl.path, qualifiers.get("repository_url"), media_type)
     digest = _digest(purl) or custom.digest
-    return artifact(kind, purl.name if kind == "chart" else _path(purl), _version(purl, custom) or digest or "", digest, action)
+    return artifact(key, _version(purl, custom) or digest or "", digest, action)
 
 
 def _subject_id(subject: _Subject | _EnvironmentSubject | None, fallback: str | None) -> str:
@@ -117,19 +119,23 @@ def _subject_id(subject: _Subject | _EnvironmentSubject | None, fallback: str | 
     return found
 
 
-def _kind(purl: Purl) -> str:
-    qualifiers = purl.qualifiers
-    if purl.type == "helm" or "helm" in qualifiers.get("media_type", "") or "helm" in qualifiers.get("artifact_type", ""):
-        return "chart"
-    return "image" if purl.type in ("oci", "docker") else "artifact"
-
-
-def _path(purl: Purl) -> str:
-    repository = purl.qualifiers.get("repository_url") if purl.type in ("oci", "docker") else None
-    if not repository:
-        return purl.path
+@lru_cache(maxsize=8192)
+def _key(kind: str | None, type_: str, path: str, repository: str | None, media_type: str | None) -> str:
+    """Remembered by what stays the same from one version of an artifact to the next."""
+    kind = kind or _kind(type_, media_type or "")
+    if kind == "chart":
+        return key_of(kind, path.rpartition("/")[2])
+    if repository is None or type_ not in ("oci", "docker"):
+        return key_of(kind, path)
     repository = repository.removeprefix("https://").removeprefix("http://").rstrip("/")
-    return repository if f"/{repository}".casefold().endswith(f"/{purl.path}".casefold()) else f"{repository}/{purl.path}"
+    complete = f"/{repository}".casefold().endswith(f"/{path}".casefold())
+    return key_of(kind, repository if complete else f"{repository}/{path}")
+
+
+def _kind(type_: str, media_type: str) -> str:
+    if type_ == "helm" or "helm" in media_type:
+        return "chart"
+    return "image" if type_ in ("oci", "docker") else "artifact"
 
 
 def _version(purl: Purl, custom: _Custom) -> str:
@@ -155,7 +161,7 @@ def _read_environment(action: Action, subject: str | None, data: msgspec.Raw) ->
     custom = event.customData if isinstance(event.customData, dict) else {}
     digest = hashlib.sha256(msgspec.json.encode([content, event.customData], order="sorted")).hexdigest()
     version = _revision(content.get("revision"), custom.get("revision"), custom.get("version")) or digest[:12]
-    return artifact("environment", name, version, None if action is Action.DELETED else f"sha256:{digest}", action)
+    return artifact(key_of("environment", name), version, None if action is Action.DELETED else f"sha256:{digest}", action)
 
 
 def _environment_name(subject_id: str) -> str:

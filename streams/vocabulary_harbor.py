@@ -15,7 +15,7 @@ from typing import Annotated
 
 import msgspec
 
-from streams.artifact_identity import artifact
+from streams.artifact_identity import artifact, key_of
 from streams.errors import Malformed
 from streams.events import Action, Artifact
 from streams.vocabulary_base import Reader, decode, without_change
@@ -56,7 +56,7 @@ def _read(action: Action, subject: str | None, data: msgspec.Raw) -> Artifact:
     event = decode(_data, data)
     resource = event.resources[0]
     name = _repository_of(resource.resource_url) or event.repository.repo_full_name
-    return artifact("image", name, resource.tag or resource.digest or "", resource.digest or None, action)
+    return artifact(key_of("image", name), resource.tag or resource.digest or "", resource.digest or None, action)
 
 
 def _repository_of(url: str) -> str:

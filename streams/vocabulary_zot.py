@@ -14,7 +14,7 @@ from functools import partial
 
 import msgspec
 
-from streams.artifact_identity import artifact
+from streams.artifact_identity import artifact, key_of
 from streams.errors import Malformed
 from streams.events import Action, Artifact
 from streams.vocabulary_base import Reader, decode, without_change
@@ -48,4 +48,6 @@ def _read(action: Action, subject: str | None, data: msgspec.Raw) -> Artifact:
     event = decode(_data, data)
     chart = HELM_CONFIG in (event.manifest or "")
     name = event.name.rpartition("/")[2] if chart else event.name
-    return artifact("chart" if chart else "image", name, event.reference or event.digest or "", event.digest or None, action)
+    return artifact(
+        key_of("chart" if chart else "image", name), event.reference or event.digest or "", event.digest or None, action
+    )
