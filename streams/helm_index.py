@@ -53,7 +53,7 @@ def events_of_index(text: str | bytes, place: str, report: Callable[[str], None]
     Entries that cannot be an event are told to `report`, one line each, and left out. Raises Malformed(`index.invalid`) for what is no index.
     """
     source = source_of(place)
-    entries = [entry for entry in _entries(_document(text), report)]
+    entries = list(_entries(_document(text), report))
     entries.reverse()
     for entry in sorted(entries, key=lambda entry: entry.moment):
         yield msgspec.json.encode(_event(entry, source))
