@@ -85,6 +85,8 @@ class Nats(Model):
     worker_user: str = "syncmaster-worker"
     worker_password: SecretRef | None = None
     stream_replicas: int = Field(1, ge=1, le=5)
+    #: The server's monitoring endpoint, `http://host:8222`: tells whether JetStream acknowledges after a sync to disk.
+    monitor_url: str | None = Field(None, pattern=r"^https?://")
     #: Bound of each principal's stream; above 70 % of it the grace window shrinks to nothing.
     stream_bytes_max: int = Field(1 << 30, ge=1 << 20)
     #: How long messages that the log has are kept all the same, in case the log loses its tail.

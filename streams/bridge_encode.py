@@ -1,0 +1,155 @@
+"""Messages of a stream to records of [events], batch by batch. Pure apart from the builders that it fills; the bridge's hot path.
+
+Every message becomes at least one record, whatever it holds: what cannot be decoded goes under `unknown/<principal>` with its original
+bytes, for the engine to quarantine. Per message and event costs matter here: no objects that nobody reads, no parsing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from streams.codec import Part, split
+from streams.errors import Gap, Malformed, Retriable
+from streams.events import Incoming
+from streams.ingress import HEADER
+from streams.nats_pull import Arrived
+from streams.partition import partition_of
+from streams.settings import Limits
+
+log = structlog.get_logger(__name__)
+
+#: Kafka's framing of a record and of a batch of one, generously.
+_FRAMING_BYTES = 512
+
+
+class Builder(Protocol):
+    """aiokafka's BatchBuilder, as far as it is used. `append` returns None when the batch is full."""
+
+    def append(self, *, timestamp: int, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> Any: ...
+
+
+class Round(msgspec.Struct):
+    """What a handful of messages became: per partition the batches in order, and the position that they lead to."""
+
+    batches: dict[int, list[Any]]
+    messages: int
+    records: int
+    payload_bytes: int
+    sequence: int
+    ingress_ns: int
+    pending: int
+
+
+class Encoder:
+    """Knows the next sequence, so that nothing can be passed over. One per serving of a stream."""
+
+    def __init__(
+        self, *, stream: str, incarnation: int, principal: str, cluster: str, first: int, partitions: int, limits: Limits
+    ) -> None:
+        self._stream = stream
+        self._next = first
+        self._partitions = partitions
+        self._limits = limits
+        self._head = f"{stream} {incarnation} ".encode("ascii")
+        self._tails = {door: f" {door} {principal} {cluster}".encode("ascii") for door in ("nats", "http")}
+        self._unknown = f"unknown/{principal}"
+
+    def encode(self, messages: list[Arrived], new_batch: Callable[[], Any]) -> Round:
+        """Raises Gap where sequences are missing, Retriable where they went back."""
+        open_batches: dict[int, list[Any]] = {}
+        records, payload_bytes, sequence, ns, pending = 0, 0, self._next - 1, 0, 0
+        for reply, raw_headers, body in messages:
+            sequence, ns, pending = position_of(reply)
+            if sequence > self._next:
+                raise Gap(missing(self._stream, self._next, sequence - 1))
+            if sequence < self._next:
+                raise Retriable(f"stream {self._stream} went back to sequence {sequence}, expected {self._next}")
+            self._next = sequence + 1
+            payload_bytes += len(body)
+            headers, tail = self._read_headers(raw_headers) if raw_headers else ({}, self._tails["nats"])
+            ms = ns // 1_000_000
+            parts = self._split(body, headers)
+            for index, part in enumerate(parts):
+                identity = b"%b%d %d %d%b" % (self._head, sequence, index, ms, tail)
+                self._append(open_batches, new_batch, part, ms, identity)
+            records += len(parts)
+        return Round(open_batches, len(messages), records, payload_bytes, sequence, ns, pending)
+
+    def _append(self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], part: Part, ms: int, identity: bytes) -> None:
+        key = (part.key or self._unknown).encode()
+        headers = [(HEADER, identity)]
+        if part.incoming.headers:
+            headers += [(name, value.encode()) for name, value in part.incoming.headers.items()]
+        value = self._fitting(key, headers, part.incoming.body)
+        partition = partition_of(key, self._partitions)
+        chain = batches.get(partition)
+        if chain is None:
+            chain = batches[partition] = [new_batch()]
+        if chain[-1].append(timestamp=ms, key=key, value=value, headers=headers) is None:
+            chain.append(new_batch())
+            chain[-1].append(timestamp=ms, key=key, value=value, headers=headers)
+
+    def _split(self, body: bytes, headers: dict[str, str]) -> list[Part]:
+        incoming = Incoming(body, headers)
+        try:
+            return split(incoming, self._limits)
+        except Exception as exc:  # no message may stop its stream, not even one that finds a fault in the codec
+            log.exception("the codec failed on a message; it goes to quarantine as it is: please report it", stream=self._stream)
+            return [Part(None, incoming, Malformed("internal", repr(exc)))]
+
+    def _read_headers(self, raw: bytes) -> tuple[dict[str, str], bytes]:
+        headers = parse_headers(raw)
+        door = headers.pop("sm-door", "nats")
+        return headers, self._tails["http" if door == "http" else "nats"]
+
+    def _fitting(self, key: bytes, headers: list[tuple[str, bytes]], body: bytes) -> bytes:
+        """The limits' order lets no message be larger than the log takes; should one be all the same, it is cut, not stuck."""
+        room = self._limits.log_message_bytes_max - _FRAMING_BYTES - len(key)
+        room -= sum(len(name) + len(value) + 16 for name, value in headers)
+        if len(body) <= room:
+            return body
+        log.error(
+            "a message is larger than the log takes and was cut; raise limits.log_message_bytes_max",
+            stream=self._stream,
+            sequence=self._next - 1,
+            payload_bytes=len(body),
+        )
+        return body[: max(room, 0)]
+
+
+def position_of(reply: bytes) -> tuple[int, int, int]:
+    """(sequence, timestamp in ns, messages pending) from a JetStream reply subject. Raises Gap where it is none.
+
+    $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<ns>.<pending>, and since nats-server 2.15 also
+    $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<ns>.<pending>[.<token>] (ADR-15).
+    """
+    tokens = reply.split(b".")
+    first = 5 if len(tokens) == 9 else 7
+    try:
+        return int(tokens[first]), int(tokens[first + 2]), int(tokens[first + 3])
+    except (ValueError, IndexError):
+        raise Gap(
+            f"a message tells no stream position: {reply[:200]!r}; is something else publishing to the bridge's inbox?"
+        ) from None
+
+
+def parse_headers(raw: bytes) -> dict[str, str]:
+    """The headers that matter, names in lower case; of a name that is there twice the last counts. Never raises."""
+    headers = {}
+    for line in raw.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        lowered = name.strip().lower()
+        if lowered.startswith(b"ce-") or lowered in (b"content-type", b"sm-door"):
+            headers[lowered.decode("ascii", "replace")] = value.strip().decode("utf-8", "replace")
+    return headers
+
+
+def missing(stream: str, first: int, last: int) -> str:
+    return (
+        f"stream {stream} misses the sequences {first} to {last}, which SyncMaster has not taken and did not purge. "
+        f"Find out who deleted them; to go on without them: nats kv del sm_bridge {stream}"
+    )

@@ -1,0 +1,274 @@
+"""Serves one principal's stream: from its checkpoint to [events], until something ends it. Who starts it again: `bridge.py`.
+
+    puller --messages--> encoder --round--> (queue of one) --> appender --acknowledged--> checkpoint --later--> purge
+                                                                  |                          by compare-and-set
+                                                                  +--> puller: its pulls may be asked for again
+
+The invariant, and why it holds: *in each partition the first occurrences of the stream's sequences are in stream order and without holes.*
+A serving begins at most one behind the checkpoint; the checkpoint never passes what the log acknowledged; from there the serving sends every
+sequence in order (the encoder refuses a hole), one batch of a partition after the other (the appender), and nothing after a failure.
+So each serving adds to each partition a run that begins inside what is there already: two bridges, or a crash, only add repetitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import structlog
+from nats.aio.client import Client
+
+from streams import metrics
+from streams.bridge_checkpoint import CheckpointKeeper
+from streams.bridge_encode import Encoder, Round
+from streams.bridge_grace import GraceWindow
+from streams.bridge_lease import Lease
+from streams.bridge_plan import Checkpoint, Start, plan_start
+from streams.bridge_pull import Puller, Taken
+from streams.errors import Retriable, SyncMasterError
+from streams.log_append import LogAppender
+from streams.log_ends import LogEnds, Shrunk
+from streams.nats_cell import Cell
+from streams.nats_door import connect
+from streams.nats_pull import PullClient
+from streams.nats_streams import (
+    CHECKPOINTS,
+    LEASES,
+    StreamState,
+    ensure,
+    message_ns,
+    purge_below,
+    stream_config,
+    stream_name,
+    stream_state,
+)
+from streams.settings import Settings
+from streams.topics import Topics
+
+log = structlog.get_logger(__name__)
+
+_HOUSEKEEPING_S = 2.0
+#: Housekeeping comes early when this part of the stream's bound has passed through.
+_EARLY_PART = 0.1
+_GOODBYE_S = 2.0
+
+
+class StreamStatistics(msgspec.Struct, frozen=True):
+    principal: str
+    serving: bool
+    incarnation: int
+    sequence: int
+    messages: int
+    records: int
+    restarts: int
+
+
+class StreamBridge:
+    """One `serve` after the other; what outlives a serving is only counters, the grace window's samples and answered shrinkages."""
+
+    def __init__(self, settings: Settings, principal: str, control: Client, ends: LogEnds) -> None:
+        self._settings = settings
+        self._principal = principal
+        self._stream = stream_name(principal)
+        self._control = control
+        self._ends = ends
+        self._grace = GraceWindow(settings.nats.grace_window_s)
+        self._answered = len(ends.shrinkages)
+        self._checkpoint: Checkpoint | None = None
+        self._bytes_since = 0
+        self._untidy = asyncio.Event()
+        self._serving = False
+        self.messages = 0
+        self.records = 0
+        self.restarts = 0
+
+    def statistics(self) -> StreamStatistics:
+        at = self._checkpoint
+        return StreamStatistics(
+            principal=self._principal,
+            serving=self._serving,
+            incarnation=at.incarnation if at else 0,
+            sequence=at.sequence if at else 0,
+            messages=self.messages,
+            records=self.records,
+            restarts=self.restarts,
+        )
+
+    async def serve(self) -> None:
+        """Wait for the lease, then carry messages until an error ends it: Gap, Fenced, Shrunk, Retriable. Never returns otherwise."""
+        instance = f"bridge-{uuid.uuid4().hex[:12]}"
+        await ensure(self._control, stream_config(self._settings, self._principal))
+        lease = Lease(Cell(self._control, LEASES, self._stream), instance, self._settings.bridge.lease_ttl_s)
+        await lease.acquire()
+        keeper = CheckpointKeeper(Cell(self._control, CHECKPOINTS, self._stream), instance)
+        self._serving = True
+        metrics.BRIDGE_STATE.labels(self._principal).set(1)
+        try:
+            await run_together(lease.hold(), self._carry(lease, keeper))
+        finally:
+            self._serving = False
+            metrics.BRIDGE_STATE.labels(self._principal).set(0)
+            await _goodbye(keeper.flush(), lease.release())
+
+    async def _carry(self, lease: Lease, keeper: CheckpointKeeper) -> None:
+        start = await self._begin(keeper)
+        async with AsyncExitStack() as stack:
+            appender = LogAppender(self._settings.kafka, Topics(self._settings.kafka.topic_prefix).events)
+            stack.push_async_callback(appender.abort)
+            await appender.start()
+            client = PullClient()
+            stack.push_async_callback(client.close)
+            nats = self._settings.nats
+            await connect(client, nats, nats.bridge_user, nats.bridge_password, name=f"{self._stream} pulls", reconnect=False)
+            puller = Puller(client, self._stream, self._settings.bridge, self._settings.limits)
+            await puller.start(start.first)
+            rounds: asyncio.Queue[tuple[Taken, Round]] = asyncio.Queue(maxsize=1)
+            await run_together(
+                self._read(puller, self._encoder(start), appender, rounds),
+                self._append(puller, appender, rounds, lease, keeper),
+                keeper.keep(),
+                self._keep_house(keeper),
+            )
+
+    async def _begin(self, keeper: CheckpointKeeper) -> Start:
+        """Decide where to begin and write it down, before anything is sent."""
+        before = await keeper.load()
+        stream = await stream_state(self._control, self._stream)
+        answered, ends = len(self._ends.shrinkages), await self._ends.look()
+        start = plan_start(
+            before,
+            stream,
+            stream_name=self._stream,
+            message_ns=await message_ns(self._control, self._stream, before.sequence) if before and before.sequence else None,
+            lost=self._ends.lost(before.offsets, ends, self._answered) if before else {},
+            now_s=int(time.time()),
+        )
+        if start.alert:
+            log.error(start.alert, stream=self._stream, incarnation=start.incarnation, first=start.first)
+        self._answered = answered
+        await keeper.adopt(self._first_checkpoint(before, stream, start, ends))
+        self._checkpoint = keeper.latest
+        log.info("serving", stream=self._stream, incarnation=start.incarnation, first=start.first)
+        return start
+
+    def _first_checkpoint(self, before: Checkpoint | None, stream: StreamState, start: Start, ends: dict[int, int]) -> Checkpoint:
+        """Going on keeps what is known; going back forgets offsets that the log does not have."""
+        goes_on = before is not None and start.incarnation == before.incarnation and start.first == before.sequence + 1
+        offsets = {p: min(offset, ends.get(p, 0)) for p, offset in before.offsets.items()} if before else {}
+        return Checkpoint(
+            stream=self._stream,
+            created=stream.created,
+            incarnation=start.incarnation,
+            sequence=start.first - 1,
+            ingress_ns=before.ingress_ns if before and goes_on else 0,
+            offsets=offsets,
+            instance="",
+            at_ms=0,
+        )
+
+    def _encoder(self, start: Start) -> Encoder:
+        return Encoder(
+            stream=self._stream,
+            incarnation=start.incarnation,
+            principal=self._principal,
+            cluster=self._settings.cluster,
+            first=start.first,
+            partitions=self._settings.kafka.partitions,
+            limits=self._settings.limits,
+        )
+
+    async def _read(
+        self, puller: Puller, encoder: Encoder, appender: LogAppender, rounds: asyncio.Queue[tuple[Taken, Round]]
+    ) -> None:
+        """Encodes the next round while the log takes the one before."""
+        while True:
+            taken = await puller.take()
+            await rounds.put((taken, encoder.encode(taken.messages, appender.new_batch)))
+
+    async def _append(
+        self,
+        puller: Puller,
+        appender: LogAppender,
+        rounds: asyncio.Queue[tuple[Taken, Round]],
+        lease: Lease,
+        keeper: CheckpointKeeper,
+    ) -> None:
+        while True:
+            taken, round_ = await rounds.get()
+            lease.check()
+            with metrics.BRIDGE_APPEND_SECONDS.time():
+                spans = await appender.append(round_.batches)
+            before = keeper.latest.offsets
+            self._ends.appended(before, spans)
+            self._heed_shrinkages()
+            ends = {partition: span.end for partition, span in spans.items()}
+            keeper.advance(sequence=round_.sequence, ingress_ns=round_.ingress_ns, offsets=before | ends)
+            self._count(keeper.latest, round_)
+            await puller.release(taken)
+
+    def _count(self, checkpoint: Checkpoint, round_: Round) -> None:
+        self._checkpoint = checkpoint
+        self.messages += round_.messages
+        self.records += round_.records
+        metrics.BRIDGE_MESSAGES.labels(self._principal).inc(round_.messages)
+        metrics.BRIDGE_RECORDS.labels(self._principal).inc(round_.records)
+        metrics.BRIDGE_LAG.labels(self._principal).set(round_.pending)
+        self._bytes_since += round_.payload_bytes
+        if self._bytes_since > _EARLY_PART * self._settings.nats.stream_bytes_max:
+            self._untidy.set()
+
+    async def _keep_house(self, keeper: CheckpointKeeper) -> None:
+        """Purges what the grace window lets go, as far as the *stored* checkpoint: an old one must find what it counts on."""
+        while True:
+            self._heed_shrinkages()
+            self._bytes_since = 0
+            self._untidy.clear()
+            state = await stream_state(self._control, self._stream)
+            stored = keeper.stored.sequence if keeper.stored else 0
+            self._grace.note(time.monotonic(), stored)
+            target = self._grace.purge_below(time.monotonic(), stored, state.fill)
+            if target > max(state.first, 1):
+                await purge_below(self._control, self._stream, target)
+            metrics.BRIDGE_LAG.labels(self._principal).set(max(state.last - keeper.latest.sequence, 0))
+            await _wait(self._untidy, _HOUSEKEEPING_S)
+
+    def _heed_shrinkages(self) -> None:
+        if len(self._ends.shrinkages) > self._answered:
+            raise Shrunk("[events] ends before what it had acknowledged")
+
+
+async def run_together(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends, which ends the others; raises what it raised. Nothing is left running."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _goodbye(*last_words: Coroutine[Any, Any, None]) -> None:
+    """What is nice to have done at the end, as far as it goes: the next serving manages without."""
+    for last_word in last_words:
+        try:
+            await asyncio.wait_for(last_word, _GOODBYE_S)
+        except (SyncMasterError, TimeoutError) as exc:
+            log.debug("not done at the end of a serving", error=str(exc))
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return
+
+
+__all__ = ["Retriable", "StreamBridge", "StreamStatistics", "run_together"]

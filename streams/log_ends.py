@@ -1,0 +1,73 @@
+"""Whether [events] has lost its tail: a log that ends before an offset that it had given us. What follows from it: `bridge_plan.py`.
+
+A log that shrank may have grown again, by another stream's records, before a stream looks. So one `LogEnds` serves all streams of a
+process: every acknowledged append and every look at the ends is compared with the highest end seen, and what was lost is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from streams.errors import Retriable
+from streams.log_append import Span
+from streams.log_reader import TP, LogReader
+from streams.settings import Kafka
+
+
+class Shrunk(Retriable):
+    """The log ends before what it had acknowledged. Go back into the grace window."""
+
+
+class Shrinkage(msgspec.Struct, frozen=True):
+    """One event of shrinking: the partition, and the first offset that was lost."""
+
+    partition: int
+    end: int
+
+
+class LogEnds:
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._highest: dict[int, int] = {}
+        #: In the order in which they were noticed; a stream remembers how many it has answered. So rare that it needs no bound.
+        self.shrinkages: list[Shrinkage] = []
+
+    def appended(self, before: Mapping[int, int], spans: Mapping[int, Span]) -> None:
+        """A stream's append was acknowledged; `before` holds the offsets that the log had given to the same stream earlier.
+
+        Only a stream's own offsets may be compared here: acknowledgements of different streams arrive in any order.
+        """
+        for partition, span in spans.items():
+            if span.first < before.get(partition, 0):
+                self._shrank(partition, span.first)
+            self._highest[partition] = max(span.end, self._highest.get(partition, 0))
+
+    async def look(self) -> dict[int, int]:
+        """Each partition's end now. Raises Retriable while the log is away."""
+        known = dict(self._highest)  # as of before the question: the answer cannot be older
+        reader = LogReader(self._kafka.bootstrap, request_timeout_s=self._kafka.request_timeout_s)
+        try:
+            await reader.start()
+            answer = await reader.ends(TP(self._topic, partition) for partition in range(self._kafka.partitions))
+        finally:
+            await reader.aclose()
+        ends = {tp.partition: end for tp, end in answer.items()}
+        for partition, end in ends.items():
+            if end < known.get(partition, 0):
+                self._shrank(partition, end)
+            self._highest[partition] = max(end, self._highest.get(partition, 0))
+        return ends
+
+    def lost(self, offsets: Mapping[int, int], ends: Mapping[int, int], answered: int) -> dict[int, int]:
+        """Partitions whose log lost records below `offsets`, with its end: now, or in a shrinkage not yet answered."""
+        lowest = dict(ends)
+        for shrinkage in self.shrinkages[answered:]:
+            lowest[shrinkage.partition] = min(shrinkage.end, lowest.get(shrinkage.partition, shrinkage.end))
+        return {p: lowest.get(p, 0) for p, offset in offsets.items() if lowest.get(p, 0) < offset}
+
+    def _shrank(self, partition: int, end: int) -> None:
+        self.shrinkages.append(Shrinkage(partition, end))
+        self._highest[partition] = end

@@ -1,0 +1,103 @@
+"""The connection to NATS: user, private inbox, what to do when it is away. Streams and buckets: `nats_streams.py`; CAS: `nats_cell.py`.
+
+A request while the server is away fails at once instead of being buffered: a delayed compare-and-set or purge helps nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from nats import errors as nats_errors
+from nats.aio.client import Client
+
+from streams.errors import Retriable, SyncMasterError
+from streams.logs import AWAY
+from streams.settings import Nats, SecretRef
+
+log = structlog.get_logger(__name__)
+C = TypeVar("C", bound=Client)
+
+REQUEST_TIMEOUT_S = 5.0
+_PING_INTERVAL_S = 5
+_RECONNECT_WAIT_S = 0.5
+
+
+class ApiError(SyncMasterError):
+    """JetStream's own refusal. `err_code` is stable (e.g. 10059: no such stream)."""
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"JetStream refused: {description} (code {code}, err_code {err_code})")
+        self.code = code
+        self.err_code = err_code
+
+
+def inbox_prefix(user: str) -> str:
+    """Each user's replies arrive where nobody else may listen; the server's permissions name the same prefix."""
+    return f"_INBOX_{user}"
+
+
+async def connect(
+    client: C,
+    nats: Nats,
+    user: str,
+    password: SecretRef | None,
+    *,
+    name: str,
+    reconnect: bool = True,
+    on_closed: Callable[[], object] = bool,
+) -> C:
+    """Connect `client`. With `reconnect` it waits for the server without end, now and later; otherwise it raises Retriable.
+
+    Even then the server may send a client away for good, e.g. when its password has changed: `on_closed` tells.
+    Without a password it connects without a user: a server without authorization, as tests and first steps have it.
+    """
+
+    async def closed() -> None:
+        on_closed()
+
+    credentials = {"user": user, "password": password.reveal()} if password else {}
+    try:
+        await client.connect(
+            servers=nats.url.split(","),
+            name=name,
+            inbox_prefix=inbox_prefix(user),
+            error_cb=_tell,
+            closed_cb=closed,
+            allow_reconnect=reconnect,
+            max_reconnect_attempts=-1 if reconnect else 1,
+            reconnect_time_wait=_RECONNECT_WAIT_S,
+            connect_timeout=2,
+            ping_interval=_PING_INTERVAL_S,
+            max_outstanding_pings=2,
+            pending_size=0,
+            **credentials,
+        )
+    except (nats_errors.Error, OSError, TimeoutError) as exc:
+        raise Retriable(f"NATS is away: {exc!r}") from exc
+    return client
+
+
+async def _tell(exc: Exception) -> None:
+    AWAY.warning(
+        log, "nats", "NATS client error; check nats.url, the user's password and its permissions", error=str(exc) or repr(exc)
+    )
+
+
+async def request(client: Client, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """One JetStream request. Raises ApiError where the server refuses, Retriable where nobody (or nobody in time) answers."""
+    try:
+        reply = await client.request(subject, payload, timeout=REQUEST_TIMEOUT_S, headers=headers)
+    except (nats_errors.Error, OSError, TimeoutError) as exc:
+        raise Retriable(f"NATS gave no answer on {subject}: {exc!r}") from exc
+    answer: dict[str, Any] = json.loads(reply.data)
+    if error := answer.get("error"):
+        raise ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
+    return answer
+
+
+async def api(client: Client, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`verb` is what stands behind `$JS.API.`, e.g. `STREAM.INFO.SM_IN_c4`."""
+    return await request(client, f"$JS.API.{verb}", json.dumps(body).encode() if body is not None else b"")
