@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from streams.artifact_identity import KINDS
 from streams.config_problem import Problem, Source, sort
 from streams.config_yaml import Path
 from streams.globs import overlap
 from streams.settings import HttpSink, Principal, Route, SecretRef, Settings
 
-#: The kinds of artifacts that decoding makes; a pattern that matches none of them can never apply.
-KINDS = ("image", "chart", "environment")
-#: Bytes of a head without its pairs, and of one (artifact, component) pair, at worst; a test compares them with the model.
-HEAD_BASE_BYTES = 2048
-PAIR_BYTES_MAX = 1300
+#: Bytes of a head without its pairs, and of one (artifact, component) pair, with every text as long as the door lets it be, in
+#: characters of one byte as in SemVer, purls and URIs. A test compares them with the model.
+HEAD_BASE_BYTES = 3328
+PAIR_BYTES_MAX = 960
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -57,7 +57,7 @@ def _kinds(settings: Settings, source: Source) -> Iterator[Problem]:
     """A pattern such as `charts/*` is a slip of the pen."""
     for path, pattern in _artifact_patterns(settings):
         if not any(overlap(pattern, f"{kind}/*") for kind in KINDS):
-            kinds = ", ".join(f"{kind}/*" for kind in KINDS)
+            kinds = ", ".join(f"{kind}/*" for kind in sorted(KINDS))
             yield source.problem(path, "matches no kind of artifact", f"the kinds are {kinds}", level="warning")
 
 
