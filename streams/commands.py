@@ -16,3 +16,27 @@ class Command(msgspec.Struct, omit_defaults=True, frozen=True):
     at_ms: int
     component: str = ""
     reason: str = ""
+
+
+class Operation(msgspec.Struct, omit_defaults=True, frozen=True):
+    """One manual sync, as [control] remembers it under `operation/<id>`: who asked for what, and where its commands are.
+
+    It is applied once the marker of every partition in `offsets` has `commands` at or beyond the offset given there.
+    """
+
+    id: str
+    principal: str
+    at_ms: int
+    artifacts: int  # how many commands
+    reason: str = ""
+    artifact: str = ""  # what was asked for; empty means any
+    component: str = ""
+    state: str = ""
+    offsets: dict[int, int] = {}  # partition -> offset behind its last command
+
+
+OPERATION_PREFIX = b"operation/"
+
+
+def operation_key(operation_id: str) -> bytes:
+    return OPERATION_PREFIX + operation_id.encode()

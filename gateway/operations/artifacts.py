@@ -1,0 +1,113 @@
+"""Artifacts and their versions: one, or a page of them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from gateway import cursors
+from gateway.context import Context
+from gateway.models import (
+    ArtifactsPage,
+    ArtifactsQuery,
+    ArtifactView,
+    PageQuery,
+    PairView,
+    ProvenanceView,
+    VersionsPage,
+    VersionView,
+    rfc3339,
+)
+from gateway.tokens import Token
+from streams.ingress import Ingress
+from tables.model import Head, Provenance, Sync, SyncState, Version
+from tables.queries import Filter
+
+
+def get_artifact(context: Context, key: str) -> tuple[str, ArtifactView]:
+    """The artifact and its entity tag: the generation, and a hash because deliveries move without it."""
+    found = context.queries.artifact(key)
+    if found is None:
+        raise context.unknown("artifact.unknown", "no event about this artifact has been accepted")
+    raw, head = found
+    return f'"{head.generation}-{hashlib.sha256(raw).hexdigest()[:16]}"', artifact_view(context, key, head)
+
+
+def list_artifacts(context: Context, query: ArtifactsQuery) -> ArtifactsPage:
+    """In key order."""
+    context.require_ready()
+    wanted = Filter(query.kind, query.prefix, query.component, SyncState(query.state) if query.state else None)
+    page = context.queries.artifacts(wanted, after=cursors.decode(query.cursor), limit=query.limit)
+    items = [artifact_view(context, row.key, row.head) for row in page.rows]
+    return ArtifactsPage(items=items, next_cursor=cursors.encode(page.after))
+
+
+def list_versions(context: Context, key: str, query: PageQuery) -> VersionsPage:
+    """In the order in which they were accepted."""
+    if context.queries.artifact(key) is None:
+        raise context.unknown("artifact.unknown", "no event about this artifact has been accepted")
+    place = cursors.decode(query.cursor)
+    if place is not None and not (place.isdigit() and len(place) < 19):
+        raise cursors.malformed()
+    rows, after = context.queries.versions(key, after=int(place or b"0"), limit=query.limit)
+    items = [version_view(version, record) for version, record in rows]
+    return VersionsPage(items=items, next_cursor=cursors.encode(None if after is None else str(after).encode()))
+
+
+def artifact_view(context: Context, key: str, head: Head) -> ArtifactView:
+    kind, _, name = key.partition("/")
+    return ArtifactView(
+        key=key,
+        kind=kind,
+        name=name,
+        version=head.version,
+        digest=head.digest,
+        newest=head.newest or head.version,
+        generation=head.generation,
+        action=head.action,
+        accepted=head.accepted,
+        parked=head.parked,
+        holds=head.holds,
+        provenance=_provenance(head.provenance, context.queries.partition(key)),
+        sync={component: PairView(**pair_fields(pair)) for component, pair in sorted(head.sync.items())},
+    )
+
+
+def pair_fields(pair: Sync) -> dict[str, object]:
+    """What `PairView` and those derived from it have in common."""
+    return {
+        "state": pair.state.value,
+        "version": pair.version,
+        "desired": pair.desired,
+        "delivered": pair.delivered,
+        "since": rfc3339(pair.since_ms),
+        "attempts": pair.attempts,
+        "next_retry": rfc3339(pair.next_retry_ms),
+        "last_error": pair.last_error,
+        "deliveries": pair.deliveries,
+        "superseded": pair.superseded,
+    }
+
+
+def version_view(version: str, record: Version) -> VersionView:
+    ingress = Ingress.decode(record.ingress.encode())
+    return VersionView(
+        version=version,
+        digest=record.digest,
+        generation=record.generation,
+        action=record.action,
+        accepted_at=rfc3339(record.accepted_ms),
+        principal=ingress.principal,
+        door=ingress.door,
+    )
+
+
+def _provenance(provenance: Provenance, partition: int) -> ProvenanceView:
+    return ProvenanceView(
+        source=provenance.source,
+        id=provenance.id,
+        type=provenance.type,
+        principal=provenance.principal,
+        cluster=provenance.cluster,
+        at=rfc3339(provenance.ingress_ms),
+        token=str(Token(provenance.stream, partition, provenance.mark)),
+    )

@@ -1,0 +1,230 @@
+"""The route registry: one declaration per operation, from which come validation, authorisation, the routes and OpenAPI.
+
+    routes = Registry("artifacts")
+
+    @routes.get("/v1/artifacts/{key}", verbs=("read",), refusals=(404,))
+    async def get_artifact(call: Call, key: str, query: Read) -> Reply[Artifact]: ...
+
+A handler's signature says the rest: `query` and `body` are pydantic models, other parameters are path segments, percent-decoded, and
+the annotation of the result is the model of the answer. The first line of its docstring is the summary. No business in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+from multidict import MultiMapping
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway import tokens
+from gateway.auth import Caller, Keyring, require
+from gateway.context import Context
+from gateway.problems import Problem, invalid
+from streams.settings import Verb
+
+Model = TypeVar("Model", bound=BaseModel)
+Handler = Callable[..., Awaitable[Any]]
+
+CONTEXT = web.AppKey("context", Context)
+KEYRING = web.AppKey("keyring", Keyring)
+JSON = "application/json"
+_BODY_TIMEOUT_S = 30.0
+_ANNOTATED_HERE = ("call", "query", "body", "return")
+
+
+class Query(BaseModel):
+    """Base of all query strings: an unknown parameter is refused, or a typing mistake would list everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Read(Query):
+    """Of every read of the replica."""
+
+    min_token: tuple[str, ...] = Field(
+        (), max_length=1024, description="Token of a write; the read waits, bounded, until it has been applied. Repeatable."
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. `caller` is None only for operations that need no key."""
+
+    context: Context
+    caller: Caller | None
+    request: web.Request
+
+    @property
+    def principal(self) -> str:
+        assert self.caller is not None, "only operations with a verb have a principal"
+        return self.caller.name
+
+
+@dataclass(frozen=True)
+class Reply(Generic[Model]):
+    """An answer with more than a body. `status` only where it differs from the declared one."""
+
+    body: Model | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Any of `verbs` will do; without one no key is needed. `refusals` are the statuses beyond what verbs, query and body imply."""
+
+    name: str
+    tag: str
+    method: str
+    path: str
+    verbs: tuple[Verb, ...]
+    status: int
+    refusals: tuple[int, ...]
+    accepts: tuple[str, ...]
+    produces: str
+    handler: Handler
+    summary: str
+    description: str
+    query: type[Query] | None
+    body: type[BaseModel] | None
+    answer: type[BaseModel] | None
+
+    @property
+    def segments(self) -> list[str]:
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    @property
+    def statuses(self) -> list[int]:
+        """Every status of a refusal that a caller may meet."""
+        implied = [400] if self.query else []
+        implied += [400, 413, 415, 422] if self.accepts else []
+        implied += [401, 403] if self.verbs else []
+        implied += [504] if self.query and issubclass(self.query, Read) else []
+        return sorted({*implied, *self.refusals})
+
+
+class Registry:
+    """Operations about one noun."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.operations: list[Operation] = []
+
+    def get(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:
+        return self._declare("GET", path, **declared)
+
+    def post(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:
+        return self._declare("POST", path, **declared)
+
+    def _declare(
+        self,
+        method: str,
+        path: str,
+        *,
+        verbs: tuple[Verb, ...],
+        status: int = 200,
+        refusals: tuple[int, ...] = (),
+        accepts: tuple[str, ...] = (),
+        produces: str = JSON,
+    ) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            hints = typing.get_type_hints(handler)
+            answer = typing.get_args(hints["return"])[0] if typing.get_args(hints["return"]) else hints["return"]
+            summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
+            operation = Operation(
+                name=handler.__name__,
+                tag=self.tag,
+                method=method,
+                path=path,
+                verbs=verbs,
+                status=status,
+                refusals=refusals,
+                accepts=accepts or ((JSON,) if "body" in hints else ()),
+                produces=produces,
+                handler=handler,
+                summary=summary,
+                description=description.strip(),
+                query=hints.get("query"),
+                body=hints.get("body"),
+                answer=answer if inspect.isclass(answer) and issubclass(answer, BaseModel) else None,
+            )
+            assert set(operation.segments) == hints.keys() - set(_ANNOTATED_HERE), f"{path}: segments and parameters differ"
+            self.operations.append(operation)
+            return handler
+
+        return register
+
+
+def add_routes(app: web.Application, registries: list[Registry]) -> None:
+    for operation in (operation for registry in registries for operation in registry.operations):
+        route = app.router.add_get if operation.method == "GET" else app.router.add_post
+        route(operation.path, _server_of(operation))
+
+
+def _server_of(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        context = request.app[CONTEXT]
+        caller = None
+        if operation.verbs:
+            caller = request.app[KEYRING].authenticate(request)
+            require(caller, operation.verbs)
+        arguments: dict[str, Any] = {name: request.match_info[name] for name in operation.segments}
+        if operation.query is not None:
+            arguments["query"] = query = _parse_query(operation.query, request.query)
+            if isinstance(query, Read) and query.min_token:
+                await tokens.wait_applied(context, query.min_token)
+        if operation.body is not None:
+            arguments["body"] = await _parse_body(operation.body, request)
+        return _response(operation, await operation.handler(Call(context, caller, request), **arguments))
+
+    return serve
+
+
+def _response(operation: Operation, answer: Any) -> web.StreamResponse:
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    status = reply.status or operation.status
+    if reply.body is None:
+        return web.Response(status=status, headers=reply.headers)
+    text = reply.body.model_dump_json(by_alias=True)
+    return web.Response(status=status, text=text, content_type=JSON, headers=reply.headers)
+
+
+def _parse_query(model: type[Query], given: MultiMapping[str]) -> Query:
+    values: dict[str, Any] = {}
+    for name in given:
+        several = given.getall(name)
+        values[name] = several if name == "min_token" else several[0]
+        if len(several) > 1 and name != "min_token":
+            raise Problem(400, "query.invalid", f"the parameter {name!r} is given more than once")
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        raise invalid("query.invalid", 400, "query", exc) from None
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body, bounded in size by the application and in time by this."""
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(408, "body.timeout", f"the body did not arrive within {_BODY_TIMEOUT_S:g} s") from None
+
+
+async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel:
+    if request.content_type != JSON:
+        raise Problem(415, "body.media_type", f"this path takes {JSON}")
+    try:
+        return model.model_validate_json(await read_body(request))
+    except ValidationError as exc:
+        syntax = any(found["type"] == "json_invalid" for found in exc.errors(include_url=False))
+        raise invalid("body.invalid", 400 if syntax else 422, "body", exc) from None

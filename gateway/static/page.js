@@ -1,0 +1,50 @@
+// Refreshes the page's <main> every two seconds by fetching the page itself, so that the server renders it in one place only.
+// A page that cannot be refreshed says so: an old number must not look like a new one.
+"use strict";
+(() => {
+  const every_ms = 2000, stale_ms = 10000;
+  let last = Date.now();
+
+  const ago = (seconds) => {
+    for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+      if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+    }
+    return `${Math.max(0, Math.floor(seconds))} s`;
+  };
+
+  const relative = () => {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
+      if (!Number.isNaN(seconds)) time.textContent = seconds >= 0 ? `${ago(seconds)} ago` : `in ${ago(-seconds)}`;
+      time.title = time.dateTime;
+    }
+  };
+
+  const fresh = (text, stale) => {
+    const place = document.getElementById("fresh");
+    place.textContent = text;
+    place.classList.toggle("stale", stale);
+  };
+
+  const refresh = async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch("/", { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(5000) });
+      if (answer.status === 401) return location.reload();
+      if (!answer.ok) throw new Error(answer.status);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      document.getElementById("live").replaceWith(page.getElementById("live"));
+      document.title = page.title;
+      last = Date.now();
+      fresh("live", false);
+    } catch {
+      const age_ms = Date.now() - last;
+      fresh(`no answer for ${ago(age_ms / 1000)}; what is shown is old`, age_ms > stale_ms);
+    }
+    relative();
+  };
+
+  relative();
+  setInterval(refresh, every_ms);
+  document.addEventListener("visibilitychange", refresh);
+})();
