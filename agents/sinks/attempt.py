@@ -65,7 +65,8 @@ class Attempt(msgspec.Struct, frozen=True):
 async def attempt(component: str, sink: Sink, view: PartitionView, due: Due, *, timeout_s: float) -> Attempt:
     """Never raises but when it is cancelled: a bug in the sink, or here, costs this delivery a retry and nobody else anything."""
     started_s = time.perf_counter()
-    planned, error = None, None
+    planned: Plan | None = None
+    error: Exception | None = None
     try:
         planned = plan(view, due.artifact, due.sync, due.mode, due.after)
         delivery = render(component, due.artifact, planned.generation, planned.name, planned.version)

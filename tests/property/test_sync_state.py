@@ -33,7 +33,9 @@ class Pair(RuleBasedStateMachine):
     def event(self, skipped: int) -> None:
         self.generation += 1 + skipped  # generations that other components' syncs raised
         self.desired.append(self.generation)
-        self.sync = desire(self.sync, generation=self.generation, version=f"v{self.generation}", now_ms=self.now_ms, mode=self.mode)
+        self.sync = desire(
+            self.sync, generation=self.generation, version=f"v{self.generation}", now_ms=self.now_ms, mode=self.mode
+        )
 
     @precondition(lambda self: self.sync is not None)
     @rule(result=st.sampled_from(Result), elapsed_ms=st.integers(0, 400_000))
