@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 PACKAGES = ("streams", "tables", "agents", "gateway")
 TRACKED = [
@@ -90,3 +91,17 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_our_packages_are_ours_alone(package: str) -> None:
     """No other distribution brings a package of the same name, which would be imported instead or mixed in."""
     assert set(packages_distributions().get(package, ["syncmaster"])) == {"syncmaster"}
+
+
+def test_pre_commit_runs_what_make_runs() -> None:
+    """The quick checks of `make test` are the hooks, with the same options."""
+    hooks = yaml.safe_load(Path(".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    made = re.findall(r"^\t\$\(BIN\)/((?:ruff|mypy|lint-imports).*)$", Path("Makefile").read_text(), re.MULTILINE)
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == made
+
+
+def test_every_decision_is_listed() -> None:
+    """The index of decisions names each of them."""
+    directory = Path("docs/decisions")
+    dated = {path.name for path in directory.glob("20*.md")}
+    assert set(re.findall(r"\]\((20[^)]+)\)", (directory / "README.md").read_text())) == dated
