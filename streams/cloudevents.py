@@ -60,9 +60,8 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value = msgspec.json.Decoder().decode
 
 
-def read(incoming: Incoming, limits: Limits) -> tuple[Envelope, Extensions]:
-    """Envelope and extensions of one event. Raises Malformed, and nothing else, for any bytes and headers."""
-    check_text(incoming.body, limits)
+def read(incoming: Incoming) -> tuple[Envelope, Extensions]:
+    """Envelope and extensions of one event. Raises Malformed, and nothing else, for any headers and any body that `check_text` let pass."""
     if "ce-specversion" in incoming.headers:
         return _binary(incoming)
     try:
@@ -154,7 +153,8 @@ def _binary(incoming: Incoming) -> tuple[Envelope, Extensions]:
     attributes: dict[str, object] = dict(ce_headers.attributes_of(incoming.headers))
     if "data" in attributes or "data_base64" in attributes:
         raise Malformed("attribute.name", "found the header ce-data or ce-data_base64; in binary mode the body is the data")
-    return _envelope(attributes, msgspec.Raw(incoming.body))
+    data = msgspec.Raw(incoming.body)
+    return _envelope(attributes, NO_DATA if data == _NULL else data)
 
 
 def _envelope(attributes: dict[str, object], data: msgspec.Raw) -> tuple[Envelope, Extensions]:

@@ -15,6 +15,7 @@ type, is a batch. Only `Malformed` is ever raised, whatever the bytes; its codes
 from __future__ import annotations
 
 import base64
+from typing import NoReturn
 
 import msgspec
 
@@ -60,12 +61,15 @@ def split(incoming: Incoming, limits: Limits) -> list[Part]:
     except Malformed as error:
         return [Part(None, incoming, error)]
     headers = {"content-type": STRUCTURED}
-    return [_part(Incoming(bytes(element), headers), limits) for element in elements]
+    return [_element(Incoming(bytes(element), headers), limits) for element in elements]
 
 
 def decode_event(incoming: Incoming, limits: Limits) -> Event:
     """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes."""
-    envelope, extensions = read(incoming, limits)
+    if _is_batch(incoming):
+        _refuse_batch(incoming.body, limits)
+    check_text(incoming.body, limits)
+    envelope, extensions = read(incoming)
     artifact = _artifact(envelope, limits)
     if extensions:
         extensions = {name: value for name, value in extensions.items() if name not in STAMPED}
@@ -98,9 +102,19 @@ def check_time(event: Event, ingress_ms: int, limits: Limits) -> None:
         raise Malformed("time.ahead", f"found {cut(event.time)}, {ahead_s:.0f} s ahead; expected {wish}")
 
 
+def _element(incoming: Incoming, limits: Limits) -> Part:
+    if not _is_batch(incoming):
+        return _part(incoming, limits)
+    try:
+        _refuse_batch(incoming.body, limits)
+    except Malformed as error:
+        return Part(None, incoming, error)
+
+
 def _part(incoming: Incoming, limits: Limits) -> Part:
     try:
-        envelope, _ = read(incoming, limits)
+        check_text(incoming.body, limits)
+        envelope, _ = read(incoming)
         return Part(_artifact(envelope, limits).key, incoming)
     except Malformed as error:
         return Part(None, incoming, error)
@@ -127,6 +141,12 @@ def _is_batch(incoming: Incoming) -> bool:
     if "ce-specversion" in headers:
         return False
     return incoming.body.lstrip()[:1] == b"[" or headers.get("content-type", "").lower().startswith(BATCH)
+
+
+def _refuse_batch(body: bytes, limits: Limits) -> NoReturn:
+    """For the reason that `split` gave, if it could not take the batch apart."""
+    _elements_of(body, limits)
+    raise Malformed("batch.nested", "found a batch where one event stands; expected a JSON object")
 
 
 def _elements_of(body: bytes, limits: Limits) -> list[msgspec.Raw]:

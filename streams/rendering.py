@@ -15,17 +15,16 @@ from streams.cloudevents import is_json, read
 from streams.envelope import STAMPED
 from streams.events import Incoming
 from streams.ingress import Ingress
-from streams.settings import Limits
 
 JSON = "application/json"
 
 
-def accepted_attributes(incoming: Incoming, ingress: Ingress, limits: Limits | None = None) -> tuple[dict[str, str], bytes, str]:
+def accepted_attributes(incoming: Incoming, ingress: Ingress) -> tuple[dict[str, str], bytes, str]:
     """(attributes with extensions as strings, data, content type) of an event that was accepted; the stamps overwrite what was sent.
 
-    `datacontenttype` is the third part and not among the attributes. Raises Malformed if it was not accepted after all.
+    `datacontenttype` is the third part and not among the attributes. No limit is looked at again: what was accepted can be sent.
     """
-    envelope, extensions = read(incoming, limits or Limits())
+    envelope, extensions = read(incoming)
     own = {name: getattr(envelope, name) for name in ("specversion", "id", "source", "type", "time", "subject", "dataschema")}
     attributes = {
         name: _canonical(value) for name, value in (own | extensions).items() if value is not None and name not in STAMPED
