@@ -45,7 +45,7 @@ def read_settings(path: Path | None, environ: Mapping[str, str], *, base_dir: Pa
     """Settings whose shapes and types are right, and where they came from. Raises ConfigError."""
     file = path or Path(environ.get(FILE_VARIABLE) or DEFAULT_FILE)
     document = config_yaml.read_document(_read_text(file), environ)
-    source = Source(file, document, _override(document, environ))
+    source = Source(file, document, _override(document, environ), frozenset(environ))
     faults = [_fault_problem(source, fault) for fault in document.faults]
     settings, invalid = _validate(source, base_dir or file.absolute().parent)
     if settings is None or faults:

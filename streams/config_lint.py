@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import stat
 from collections.abc import Iterator
+from pathlib import Path as File
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -154,17 +155,31 @@ def _urls(settings: Settings, source: Source) -> Iterator[Problem]:
 
 def _secrets(settings: Settings, source: Source) -> Iterator[Problem]:
     """Warnings, not errors: a file is often checked where its secrets are not. Starting without one fails, and says so."""
-    for path, secret in secret_refs(settings):
-        if secret.file is None:
-            continue
-        try:
-            mode = secret.file.stat().st_mode
-        except OSError as exc:
-            told = f"the secret file {secret.file} cannot be used ({exc.strerror})"
-            yield source.problem(path, told, "create it with mode 0600 where SyncMaster runs", level="warning")
-            continue
-        if mode & stat.S_IROTH:
-            yield source.problem(path, f"everybody may read {secret.file}", f"chmod 600 {secret.file}", level="warning")
+    missing: set[File] = set()
+    in_order = sorted(secret_refs(settings), key=lambda found: source.document.position(found[0]))
+    for path, secret in in_order:
+        if secret.file is not None and not secret.file.parent.exists():
+            if secret.file.parent not in missing:
+                told = f"there is no directory {secret.file.parent}, where this secret is looked for"
+                yield source.problem(
+                    path, told, "make it with mode 0700 where SyncMaster runs, or name its base", level="warning"
+                )
+            missing.add(secret.file.parent)
+        elif wrong := _unusable(secret, source):
+            yield source.problem(path, *wrong, level="warning")
+
+
+def _unusable(secret: SecretRef, source: Source) -> tuple[str, str] | None:
+    """What is wrong with it, and the mend."""
+    if secret.file is None:
+        unset = secret.env not in source.variables
+        return (f"the environment variable {secret.env} is not set", "set it where SyncMaster runs") if unset else None
+    try:
+        mode = secret.file.stat().st_mode
+    except OSError as exc:
+        told = f"the secret file {secret.file} cannot be used ({exc.strerror})"
+        return told, "create it with mode 0600 where SyncMaster runs"
+    return (f"everybody may read {secret.file}", f"chmod 600 {secret.file}") if mode & stat.S_IROTH else None
 
 
 def secret_refs(node: Any, path: Path = ()) -> Iterator[tuple[Path, SecretRef]]:

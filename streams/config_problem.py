@@ -40,11 +40,12 @@ class InvalidConfig(ConfigError):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What settings were read from: the file's text, and the variables that override it."""
+    """What settings were read from: the file's text, the variables that override it, and the names of all that are set."""
 
     file: File
     document: Document
     overrides: dict[Path, str]
+    variables: frozenset[str]
 
     def problem(self, path: Path, message: str, mend: str, *, level: Level = "error") -> Problem:
         variable = self._overriding(path)

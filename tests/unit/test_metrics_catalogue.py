@@ -57,14 +57,19 @@ def test_expressions_name_metrics_that_exist(title: str, expression: str) -> Non
     named = set(re.findall(r"\bsyncmaster_\w+|\bup\b", expression))
     assert named, title
     assert named <= SERIES.keys() | PROMETHEUS_OWN
-    used = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", expression)) | grouping(expression)
+    used = selecting(expression) | grouping(expression)
     known = set().union(*(SERIES.get(name, set()) for name in named)) | {"le", "job", "instance"}
     assert used <= known
 
 
+def selecting(expression: str) -> set[str]:
+    """Labels within `{…}`."""
+    return {label for found in re.findall(r"\{([^}]*)\}", expression) for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", found)}
+
+
 def grouping(expression: str) -> set[str]:
-    """Labels after `by (…)`."""
-    return {label.strip() for found in re.findall(r"\bby \(([^)]*)\)", expression) for label in found.split(",")}
+    """Labels after `by (…)` and `on (…)`."""
+    return {label.strip() for found in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for label in found.split(",")}
 
 
 def test_every_alert_says_what_and_what_next() -> None:

@@ -34,8 +34,8 @@ def about(found: list[Problem], path: str) -> list[tuple[str, str]]:
 
 def test_the_example_has_no_findings_but_its_missing_secrets() -> None:
     """The Orbit topology is clean wherever its secrets are."""
-    found = lint(*read_settings(Path("gateway/local/orbit.yaml"), {}))
-    assert [str(problem) for problem in found if "secret file" not in problem.message] == []
+    found = lint(*read_settings(Path("gateway/local/orbit.yaml"), {}, base_dir=Path("nowhere")))
+    assert [(problem.level, problem.path) for problem in found] == [("warning", "principals.c4-image-build.nats_password")]
 
 
 def test_routes_in_two_modes_for_one_pair_are_an_error(problems: Problems) -> None:
@@ -142,11 +142,22 @@ def test_a_secret_file_that_everybody_may_read_is_a_warning(problems: Problems, 
     assert problems(text) == []
 
 
-def test_a_missing_secret_file_is_a_warning(problems: Problems) -> None:
+def test_a_missing_secret_is_a_warning(problems: Problems, tmp_path: Path) -> None:
     """A file may be checked where its secrets are not: told, and no error."""
-    found = problems("cluster: here\nnats: {worker_password: {file: nowhere/worker}}\n")
-    assert [level for level, _ in about(found, "nats.worker_password")] == ["warning"]
-    assert os.fspath(Path("nowhere/worker")) in found[0].message
+    text = f"cluster: here\nnats: {{worker_password: {{file: {tmp_path / 'worker'}}}, bridge_password: {{env: BRIDGE}}}}\n"
+    assert sorted((problem.level, problem.path) for problem in problems(text)) == [
+        ("warning", "nats.bridge_password"),
+        ("warning", "nats.worker_password"),
+    ]
+    (tmp_path / "worker").touch(mode=0o600)
+    assert problems(text, {"BRIDGE": "hunter2"}) == []
+
+
+def test_a_missing_directory_of_secrets_is_told_once(problems: Problems) -> None:
+    """Where no secret is at all, one warning says so instead of one for each."""
+    found = problems("cluster: here\nnats: {worker_password: {file: nowhere/a}, bridge_password: {file: nowhere/b}}\n")
+    assert [problem.level for problem in found] == ["warning"]
+    assert os.fspath(Path("nowhere")) in found[0].message
 
 
 @given(st.text("ab*", max_size=5), st.text("ab*", max_size=5))
