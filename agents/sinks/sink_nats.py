@@ -65,9 +65,10 @@ class NatsSink:
             _judge(await self._ask(delivery, {}))
 
     async def aclose(self) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._connecting is None:
+            return
+        self._connecting.cancel()
+        await asyncio.gather(self._connecting, return_exceptions=True)
         await self._client.close()
 
     async def _publish(self, delivery: Delivery) -> None:
