@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import nats
 from nats.aio.client import Client
 
 from gateway.local.nats_config import inbox
@@ -70,17 +69,23 @@ def _principal(secrets: Secrets, name: str, *artifacts: str) -> dict[str, Any]:
     }
 
 
+class User(Client):
+    """A NATS client that keeps what the server complains about, e.g. permissions violations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaints: list[Exception] = []
+
+    async def complain(self, error: Exception) -> None:
+        self.complaints.append(error)
+
+
 @asynccontextmanager
-async def connected(server: NatsServer, settings: Settings, user: str, **options: Any) -> AsyncIterator[Client]:
-    """A NATS client of that user; what the server complains about is collected in `client.complaints`."""
-    complaints: list[Exception] = []
-
-    async def complain(error: Exception) -> None:
-        complaints.append(error)
-
-    password = passwords(settings)[user]
-    client = await nats.connect(server.url, user=user, password=password, inbox_prefix=inbox(user), error_cb=complain, **options)
-    client.complaints = complaints  # type: ignore[attr-defined]
+async def connected(server: NatsServer, settings: Settings, user: str, **options: Any) -> AsyncIterator[User]:
+    """A NATS client of that user, closed at the end."""
+    client = User()
+    identity = {"user": user, "password": passwords(settings)[user], "inbox_prefix": inbox(user)}
+    await client.connect(server.url, error_cb=client.complain, **identity, **options)
     try:
         yield client
     finally:
