@@ -27,6 +27,8 @@ def explain(error: ErrorDetails, data: Any) -> tuple[Path, str, str]:
     """(path in the file, what is wrong, how to mend it)."""
     path = file_path(error["loc"], data)
     kind = error["type"]
+    if kind == "relation":
+        return (*path, *error["ctx"]["at"]), error["ctx"]["message"], error["ctx"]["mend"]
     if kind == "extra_forbidden":
         return path, f"unknown key `{path[-1]}`", _did_you_mean(str(path[-1]), fields_at(path[:-1], data))
     if kind in ("model_type", "model_attributes_type", "dict_type") and _type_at(path, data) is SecretRef:

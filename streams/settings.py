@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from streams.errors import ConfigError
 
@@ -25,6 +26,11 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _wrong(path: tuple[str | int, ...], message: str, mend: str) -> PydanticCustomError:
+    """A relation between settings that does not hold; `path` leads from the validated model to the one to change."""
+    return PydanticCustomError("relation", "{at}: {message}; {mend}", {"at": path, "message": message, "mend": mend})
 
 
 class SecretRef(Model):
@@ -113,7 +119,7 @@ class Limits(Model):
         order = ("event_bytes_max", "nats_payload_bytes_max", "stored_record_bytes_max", "log_message_bytes_max")
         for smaller, larger in itertools.pairwise(order):
             if getattr(self, smaller) >= getattr(self, larger):
-                raise ValueError(f"limits.{smaller} must be below limits.{larger}: the larger one carries the smaller one")
+                raise _wrong((smaller,), f"must be below limits.{larger}, which carries it", "lower it, or raise the other")
         return self
 
 
@@ -241,19 +247,18 @@ class Settings(Model):
     @model_validator(mode="after")
     def _references(self) -> Self:
         names = [route.name for route in self.routes]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two routes are called {name!r}; give each its own name")
-        for route in self.routes:
-            for component in route.to:
+        for index, route in enumerate(self.routes):
+            if route.name in names[:index]:
+                raise _wrong(("routes", index, "name"), f"another route is called {route.name!r}", "give each its own name")
+            for position, component in enumerate(route.to):
                 if component not in self.components:
                     known = ", ".join(sorted(self.components)) or "none"
-                    raise ValueError(f"route {route.name!r} names the component {component!r}; declared are: {known}")
+                    path = ("routes", index, "to", position)
+                    raise _wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
         if self.kafka.transaction_timeout_s <= self.kafka.session_timeout_s:
-            raise ValueError(
-                "kafka.transaction_timeout_s must be above kafka.session_timeout_s: "
-                "a transaction must not be aborted by the log before its owner is known to be gone"
-            )
+            # Else the log would abort a transaction before its owner is known to be gone.
+            message = "must be above kafka.session_timeout_s"
+            raise _wrong(("kafka", "transaction_timeout_s"), message, "raise it, or lower the other")
         return self
 
     @property

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.cli.main import app
 from gateway.local.compose import nats_conf, password_variable, secret_names, write_secrets
 from gateway.local.kafka import server_properties
 from gateway.local.nats_config import users
@@ -118,7 +119,9 @@ def test_secrets_are_made_once_and_closed(settings: Settings, tmp_path: Path) ->
 
 
 def test_own_services_start_by_their_commands(services: dict[str, Any]) -> None:
-    """Bridge, two workers and gateway are `syncmaster <command>` of one image, as in the local stack."""
+    """Bridge, two workers and gateway are `syncmaster <command>` of one image, and the command line has these commands."""
+    commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert set(OWN.values()) <= commands
     assert {name: services[name]["command"] for name in OWN} == {name: [command] for name, command in OWN.items()}
     assert len({services[name]["image"] for name in OWN}) == 1
 

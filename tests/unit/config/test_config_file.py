@@ -200,6 +200,23 @@ def test_an_error_of_the_lint_keeps_it_from_loading(write: Write) -> None:
         load_settings(file, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("kafka: {session_timeout_s: 30}", "kafka.transaction_timeout_s"),
+        ("limits: {event_bytes_max: 1048576}", "limits.event_bytes_max"),
+        ("routes: [{name: r, match: {artifacts: ['*']}, to: [nobody]}]", "routes[0].to[0]"),
+        ("components: {a: {sink: {type: log}}}\nroutes: [&R, &R]", "routes[1].name"),
+    ],
+)
+def test_relations_are_told_at_the_value_to_change(problems: Problems, text: str, path: str) -> None:
+    """What two settings contradict each other about has the place of one of them, not of the whole file."""
+    route = "{name: r, match: {artifacts: ['*']}, to: [a]}"
+    (problem,) = problems("cluster: here\n" + text.replace("&R", route))
+    assert problem.path == path
+    assert problem.line > 1
+
+
 def test_a_tagged_union_is_told_without_its_tag(problems: Problems) -> None:
     """Paths are those of the file: the chosen kind of sink is not part of them."""
     found = problems("cluster: here\ncomponents: {a: {sink: {type: http, url: 'ftp://x'}}}\n")
