@@ -123,7 +123,7 @@ class ArtifactActor:
         self.moved_at_s = monotonic()
         self._topics = topics
         self._rules = rules
-        self._store = store
+        self.store = store
         self._writer = writer
         self._flow = flow
         self._clock = clock
@@ -157,21 +157,25 @@ class ArtifactActor:
     def has_work(self) -> bool:
         return bool(self._events or self._commands or self._receipts)
 
+    def positions(self) -> dict[str, int]:
+        """The next offset of each topic that is not in the state yet."""
+        return {self._topics.events: self.marker.events, self._topics.commands: self.marker.commands}
+
     # -- the committed state, for sink actors ----------------------------------------------------------------------------------
 
     def head(self, artifact: str) -> Head | None:
-        raw = self._store.get("artifacts", artifact.encode())
+        raw = self.store.get("artifacts", artifact.encode())
         return None if raw is None else decode_head(raw)
 
     def version(self, artifact: str, version: str) -> Version | None:
-        raw = self._store.get("versions", artifact.encode() + b"\0" + version.encode())
+        raw = self.store.get("versions", artifact.encode() + b"\0" + version.encode())
         return None if raw is None else decode_version(raw)
 
     def versions_after(self, artifact: str, generation: int) -> Iterator[tuple[int, str]]:
-        return self._store.versions_after(artifact, generation)
+        return self.store.versions_after(artifact, generation)
 
     def heads(self, after: str = "") -> Iterator[tuple[str, Head]]:
-        for key, raw in self._store.scan("artifacts", after=after.encode() if after else None):
+        for key, raw in self.store.scan("artifacts", after=after.encode() if after else None):
             yield key.decode(), decode_head(raw)
 
     # -- turns -----------------------------------------------------------------------------------------------------------------
@@ -207,7 +211,7 @@ class ArtifactActor:
         outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms).run(work)
         appends = outcome.appends(self._topics, self.partition)
         offsets = await self._writer.commit(appends, now_ms)
-        self._store.write(_batch(outcome, offsets, self._topics, self.partition))
+        self.store.write(_batch(outcome, offsets, self._topics, self.partition))
         self._overlay.committed()
         self.marker = outcome.marker
         self.moved_at_s = monotonic()

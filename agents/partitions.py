@@ -194,7 +194,7 @@ class Partitions:
                 self._stores,
                 {partition},
                 on_ready=lambda ready: None,
-                on_progress=lambda progress: self._tell_restore(progress),
+                on_progress=self._tell_restore,
             )
             store = self._stores[partition]
             if not store.is_consistent():

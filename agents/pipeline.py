@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from agents import delivery, sync_state
+from agents import sync_state
 from agents.audit import AuditTrail
 from agents.clock import HybridClock
 from agents.dedup import event_hash, is_duplicate, is_repeated
+from agents.delivery import log_record
 from agents.fold import Arrival, accept
 from agents.newest import newest
 from agents.quarantine import names_of, quarantined
@@ -222,11 +223,9 @@ class Turn:
 
     def _reroute(self) -> None:
         """Bring the next heads under the routes in force; the marker remembers how far, so a restart goes on from there."""
-        done = 0
-        for artifact in self._overlay.heads_after(self._marker.routing_after):
-            if done == REROUTED_PER_TURN_MAX:
+        for number, artifact in enumerate(self._overlay.heads_after(self._marker.routing_after)):
+            if number == REROUTED_PER_TURN_MAX:
                 return
-            done += 1
             self._marker.routing_after = artifact
             head = self._overlay.head(artifact)
             targets = list(self._rules.routing.targets(artifact))
@@ -247,7 +246,7 @@ class Turn:
     def _log_record(self, component: str, artifact: str, generation: int, version: str) -> None:
         entry = self._overlay.version(artifact, version)
         if entry is not None:
-            value = delivery.log_record(component, artifact, generation, version, entry)
+            value = log_record(component, artifact, generation, version, entry)
             self._sync[component].append((artifact.encode(), value, []))
 
 

@@ -34,6 +34,11 @@ from tables.store import Stores
 log = structlog.get_logger(__name__)
 
 _STOP_GRACE_S = 5.0
+_HELP = {
+    "artifacts": "Heads: the state of each artifact and how far each component is; and the partition's marker.",
+    "versions": "Every accepted version of each artifact, with its event.",
+    "quarantine": "Messages that are no events, with their original bytes.",
+}
 
 
 class Handover(Recovery):
@@ -75,6 +80,8 @@ class Handover(Recovery):
 
 
 class StateTables(TableManager):
+    _recovery: Handover | None
+
     @property
     def recovery(self) -> Handover:
         if self._recovery is None:
@@ -125,6 +132,10 @@ class SyncApp(faust.App):
 
     def _new_transport(self) -> Any:
         return ChunkTransport(self.conf.broker_consumer, self)
+
+    async def on_first_start(self) -> None:
+        self.settings.worker.data_dir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -204,7 +215,7 @@ def build_app(settings: Settings) -> SyncApp:
     app.settings = settings
     app.on_partitions_revoked.connect(app._revoked)
     for table in TABLES:
-        app.Table(table, partitions=kafka.partitions)
+        app.Table(table, partitions=kafka.partitions, help=_HELP[table])
     for topic in (topics.events, topics.commands):
         _add_agent(app, topic)
     return app

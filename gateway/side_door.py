@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -39,12 +39,12 @@ async def side_door(host: str, port: int, *, live: Check, ready: Check) -> Async
         await runner.cleanup()
 
 
-def _probe(check: Check) -> Callable[[web.Request], web.Response]:
+def _probe(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_: web.Request) -> web.Response:
         wrong = check()
         return web.Response(status=503 if wrong else 200, text="\n".join(wrong) or "ok")
 
-    return answer  # type: ignore[return-value]
+    return answer
 
 
 async def _metrics(_: web.Request) -> web.Response:

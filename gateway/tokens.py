@@ -18,7 +18,11 @@ from streams.ingress import Mark
 from tables.model import Marker
 
 COMMANDS = "commands"
-_POSITION = re.compile(r"(\d{1,19})\.(\d{1,19})\.(\d{1,9})")
+_TOKEN = re.compile(
+    r"(?P<source>[A-Za-z0-9_-]{1,64}):(?P<partition>\d{1,5}):"
+    r"(?:(?P<offset>\d{1,19})|(?P<incarnation>\d{1,19})\.(?P<sequence>\d{1,19})\.(?P<index>\d{1,9}))",
+    re.ASCII,
+)
 _AUDIT_POLL_S = 0.01
 
 
@@ -42,14 +46,10 @@ class Token:
 
 def parse(text: str, partitions: int) -> Token:
     """Raises Problem 400 for what no write has ever returned."""
-    source, _, rest = text.partition(":")
-    partition, _, position = rest.partition(":")
-    if partition.isdecimal() and len(partition) < 6 and int(partition) < partitions:
-        if source == COMMANDS and position.isdecimal() and len(position) < 20:
-            return Token(source, int(partition), offset=int(position))
-        mark = _POSITION.fullmatch(position)
-        if mark and source and source != COMMANDS:
-            return Token(source, int(partition), (int(mark[1]), int(mark[2]), int(mark[3])))
+    found = _TOKEN.fullmatch(text)
+    if found and int(found["partition"]) < partitions and (found["source"] == COMMANDS) == (found["offset"] is not None):
+        mark = None if found["offset"] else (int(found["incarnation"]), int(found["sequence"]), int(found["index"]))
+        return Token(found["source"], int(found["partition"]), mark, int(found["offset"] or 0))
     raise Problem(400, "token.malformed", "min_token is not a token that a write returned; pass it on as it was")
 
 

@@ -89,13 +89,13 @@ class Bridge:
             await ensure(control, stream_config(self._settings, name))
 
 
-async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:
+async def run_bridge(settings: Settings, stop: asyncio.Event, *, bridge: Bridge | None = None) -> None:
     """The bridge until `stop` is set. Raises ConfigError when it can never work as configured."""
 
     async def until_stopped() -> None:
         await stop.wait()
 
-    await run_together(Bridge(settings).run(), until_stopped())
+    await run_together((bridge or Bridge(settings)).run(), until_stopped())
 
 
 async def keep_serving(stream: StreamBridge, principal: str) -> None:

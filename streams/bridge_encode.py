@@ -57,6 +57,8 @@ class Encoder:
         self._head = f"{stream} {incarnation} ".encode("ascii")
         self._tails = {door: f" {door} {principal} {cluster}".encode("ascii") for door in ("nats", "http")}
         self._unknown = f"unknown/{principal}"
+        #: Key and headers come out of a message that NATS took, so together they are no larger than one.
+        self._certainly_fits_bytes = limits.log_message_bytes_max - limits.nats_payload_bytes_max - _FRAMING_BYTES
 
     def encode(self, messages: list[Arrived], new_batch: Callable[[], Any]) -> Round:
         """Raises Gap where sequences are missing, Retriable where they went back."""
@@ -84,7 +86,9 @@ class Encoder:
         headers = [(HEADER, identity)]
         if part.incoming.headers:
             headers += [(name, value.encode()) for name, value in part.incoming.headers.items()]
-        value = self._fitting(key, headers, part.incoming.body)
+        value = part.incoming.body
+        if len(value) > self._certainly_fits_bytes:
+            value = self._fitting(key, headers, value)
         partition = partition_of(key, self._partitions)
         chain = batches.get(partition)
         if chain is None:

@@ -138,6 +138,8 @@ def _patient(body: bytes) -> tuple[Envelope, Extensions]:
         members = _members(body)
     except msgspec.ValidationError:
         raise Malformed("json.invalid", f"found {cut(body[:20].decode(errors='replace'))}; expected a JSON object") from None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        refuse_json(exc)
     data = members.pop("data", NO_DATA)
     return _envelope({name: _attribute(name, raw) for name, raw in members.items()}, NO_DATA if data == _NULL else data)
 

@@ -40,7 +40,7 @@ class Slot:
         self.status = b""
 
 
-class PullClient(Client):  # type: ignore[misc]
+class PullClient(Client):
     """`messages` grows in the order of the wire; `wakeup` is set when something arrived, a pull ended or the connection closed."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ def read_purl(text: str) -> Purl:
     return _read_plain(text) or _read_any(text)
 
 
-# Types whose names packageurl neither folds nor rewrites. Names in lower case: `oci` and `docker` fold them.
+# Types for which packageurl changes nothing but letters: `oci` and `docker` have names in lower case, `oci` versions too.
 _PLAIN = re.compile(
     r"pkg:(oci|docker|generic)/((?:[a-z0-9._-]+/)*+)([a-z0-9._-]+)(?:@([A-Za-z0-9._:-]+))?(?:\?([a-z_]+=[A-Za-z0-9._:/-]+(?:&[a-z_]+=[A-Za-z0-9._:/-]+)*+))?"
 )
@@ -49,6 +49,8 @@ def _read_plain(text: str) -> Purl | None:
         return None
     type_, namespace, name, version, query = match.groups()
     pairs = [pair.partition("=") for pair in query.split("&")] if query else []
+    if version and type_ == "oci":
+        version = version.lower()
     return Purl(type_, namespace[:-1], name, version or "", {key: value for key, _, value in pairs})
 
 

@@ -1,0 +1,127 @@
+"""`syncmaster`: the commands, and what each one takes. What they do is in the files beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    name="syncmaster",
+    help="Keeps every component of a Kubernetes artifact platform in step.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The configuration; default $SYNCMASTER_CONFIG, then ./syncmaster.yaml.")
+]
+BaseDir = Annotated[Path | None, typer.Option(help="Where relative secret files are; default: beside the configuration.")]
+
+
+@app.command()
+def up(
+    config: Config = None,
+    index: Annotated[str | None, typer.Option(help="A Helm repository's index.yaml, path or URL, sent oldest first.")] = None,
+    once: Annotated[
+        bool, typer.Option(help="Publish, wait until everything is in sync, compare, print one JSON line, stop.")
+    ] = False,
+    timeout_s: Annotated[float, typer.Option(help="With --once: give up after this long.")] = 600.0,
+) -> None:
+    """Start everything on this machine: NATS, Kafka, bridge, worker, gateway, example components; and let events flow."""
+    from gateway.local.up import Options, up_command
+
+    raise typer.Exit(up_command(Options(config=config, index=index, once=once, timeout_s=timeout_s)))
+
+
+@app.command()
+def bridge(config: Config = None, base_dir: BaseDir = None) -> None:
+    """Bring events from NATS JetStream into the log."""
+    from gateway.cli.serve import bridge_command
+
+    bridge_command(config, base_dir)
+
+
+@app.command()
+def worker(config: Config = None, base_dir: BaseDir = None) -> None:
+    """Judge events, keep the state, bring components in step."""
+    from gateway.cli.serve import worker_command
+
+    worker_command(config, base_dir)
+
+
+@app.command()
+def gateway(config: Config = None, base_dir: BaseDir = None) -> None:
+    """Answer over HTTP from a read replica; take events and manual triggers."""
+    from gateway.cli.serve import gateway_command
+
+    gateway_command(config, base_dir)
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="The configuration; default as for the other commands.")] = None,
+    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for tools.")] = "text",
+    base_dir: BaseDir = None,
+) -> None:
+    """Tell every problem of a configuration with file:line and the mend; exit 1 when one is an error."""
+    from gateway.cli.check import check_command
+
+    raise typer.Exit(check_command(file, output, base_dir))
+
+
+@app.command()
+def config(
+    file: Annotated[Path | None, typer.Argument(help="The configuration; default as for the other commands.")] = None,
+    base_dir: BaseDir = None,
+) -> None:
+    """Print the effective configuration, without secrets."""
+    from gateway.cli.config import config_command
+
+    raise typer.Exit(config_command(file, base_dir))
+
+
+@app.command()
+def publish(
+    principal: Annotated[str, typer.Argument(help="As whom: a principal of the configuration.")],
+    file: Annotated[
+        Path, typer.Argument(help="CloudEvents, structured: one JSON object, an array, or one per line; - reads stdin.")
+    ],
+    config: Config = None,
+    base_dir: BaseDir = None,
+) -> None:
+    """Publish CloudEvents over NATS, and say of each where it stands in its stream."""
+    from gateway.cli.publish import publish_command
+
+    raise typer.Exit(publish_command(principal, file, config, base_dir))
+
+
+@app.command("import-helm-index")
+def import_helm_index(
+    index: Annotated[str, typer.Argument(help="index.yaml of a Helm repository, path or URL.")],
+    principal: Annotated[str, typer.Option(help="As whom the charts are announced.")] = "c24-chart-generator",
+    config: Config = None,
+    base_dir: BaseDir = None,
+) -> None:
+    """Announce every chart version of a Helm repository, oldest first."""
+    from gateway.cli.publish import import_command
+
+    raise typer.Exit(import_command(index, principal, config, base_dir))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def faust(context: typer.Context, config: Config = None, base_dir: BaseDir = None) -> None:
+    """Run Faust's own commands (agents, tables, model, worker, …) on this configuration's app."""
+    from gateway.cli.faust import faust_command
+
+    faust_command(context.args, config, base_dir)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()
