@@ -25,6 +25,7 @@ from agents.sinks.base import PartitionView, Sink
 from agents.sinks.clock import Clock, SystemClock
 from agents.sinks.gate import Gate
 from streams.errors import Away
+from streams.logs import AWAY
 from streams.settings import Component, LogSink
 
 log = structlog.get_logger(__name__)
@@ -209,7 +210,13 @@ class SinkActor:
         self._last_error = done.error_text or self._last_error
         if isinstance(done.error, Away):
             if self._gate.is_open:
-                log.warning("component is away; its deliveries wait", component=self.name, error=done.error_text)
+                AWAY.warning(
+                    log,
+                    f"component {self.name}",
+                    "component is away; its deliveries wait",
+                    component=self.name,
+                    error=done.error_text,
+                )
             return self._gate.away(permit, self._clock.now_ms(), done.error.retry_after_s)
         if done.was_answered and self._gate.reached():
             log.info("component is back", component=self.name)
