@@ -29,7 +29,9 @@ STAMPED = frozenset({"smprincipal", "smcluster", "smingress", "recordedtime"})
 EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
 #: Characters that the CloudEvents type `String` forbids: controls, lone surrogates (a header can have them), noncharacters.
 _FORBIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF)) + "]"
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+    + "]"
 )
 TIME_WISH = "an RFC 3339 timestamp with a zone, such as 2026-11-22T09:30:00Z"
 

@@ -120,7 +120,7 @@ MEANING = [
     ("version.invalid", about("pkg:generic/app", custom={"version": "a\nb"})),
     ("version.invalid", environment("prod", {"revision": 1.5})),
     ("digest.invalid", about("pkg:oci/app@sha256:abc?tag=1")),
-    ("digest.invalid", about(OCI.replace("a" * 64, "A" * 64))),
+    ("digest.invalid", about("pkg:generic/app@1?checksum=sha256:" + "A" * 64)),
     ("digest.invalid", about("pkg:generic/app@1?checksum=sha256:abc")),
     ("digest.invalid", about("pkg:generic/app@1", custom={"digest": "md5:abc"})),
     ("data.invalid", about("pkg:generic/app@1", custom=7)),
