@@ -63,7 +63,7 @@ def build_openapi(registries: list[Registry]) -> str:
         "paths": dict(paths),
         "components": {"schemas": _schemas(operations), "securitySchemes": _SECURITY},
     }
-    return OpenAPI.model_validate(document).model_dump_json(by_alias=True, exclude_none=True)
+    return OpenAPI.model_validate(document).model_dump_json(by_alias=True, exclude_unset=True)
 
 
 _SECURITY = {
