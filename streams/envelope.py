@@ -83,11 +83,16 @@ def _base64(text: str) -> str:
     return text
 
 
-def _text(chars_max: int) -> Any:
-    return Annotated[str, Field(strict=True, min_length=1, max_length=chars_max), AfterValidator(_clean)]
-
-
-ExtensionValue = Annotated[str, Field(strict=True, max_length=VALUE_CHARS_MAX), AfterValidator(_clean)] | StrictBool
+_CLEAN = AfterValidator(_clean)
+Id = Annotated[str, Field(strict=True, min_length=1, max_length=ID_CHARS_MAX), _CLEAN]
+Source = Annotated[str, Field(strict=True, min_length=1, max_length=SOURCE_CHARS_MAX), _CLEAN]
+Type = Annotated[str, Field(strict=True, min_length=1, max_length=TYPE_CHARS_MAX), _CLEAN]
+Value = Annotated[str, Field(strict=True, min_length=1, max_length=VALUE_CHARS_MAX), _CLEAN]
+Time = Annotated[
+    str, Field(strict=True, max_length=TIME_CHARS_MAX, json_schema_extra={"format": "date-time"}), AfterValidator(_time)
+]
+Base64 = Annotated[str, Field(strict=True, json_schema_extra={"contentEncoding": "base64"}), AfterValidator(_base64)]
+ExtensionText = Annotated[str, Field(strict=True, max_length=VALUE_CHARS_MAX), _CLEAN]
 ExtensionInteger = Annotated[StrictInt, Field(ge=-(2**31), le=2**31 - 1)]
 
 
@@ -95,18 +100,18 @@ class CloudEvent(BaseModel):
     """One CloudEvent 1.0 in its JSON format. Any other member is an extension attribute: a string, a boolean or a 32 bit integer."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, ExtensionValue | ExtensionInteger | None]
+    __pydantic_extra__: dict[str, ExtensionText | StrictBool | ExtensionInteger | None]
 
     specversion: Literal["1.0"]
-    id: _text(ID_CHARS_MAX)  # type: ignore[valid-type]
-    source: _text(SOURCE_CHARS_MAX)  # type: ignore[valid-type]
-    type: _text(TYPE_CHARS_MAX)  # type: ignore[valid-type]
-    time: Annotated[str, Field(strict=True, max_length=TIME_CHARS_MAX), AfterValidator(_time)] | None = None
-    subject: _text(VALUE_CHARS_MAX) | None = None  # type: ignore[valid-type]
-    datacontenttype: _text(VALUE_CHARS_MAX) | None = None  # type: ignore[valid-type]
-    dataschema: _text(VALUE_CHARS_MAX) | None = None  # type: ignore[valid-type]
+    id: Id
+    source: Source
+    type: Type
+    time: Time | None = None
+    subject: Value | None = None
+    datacontenttype: Value | None = None
+    dataschema: Value | None = None
     data: Any = None
-    data_base64: Annotated[str, Field(strict=True), AfterValidator(_base64)] | None = None
+    data_base64: Base64 | None = None
 
     @model_validator(mode="after")
     def _extensions(self) -> Self:
