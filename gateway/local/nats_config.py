@@ -137,7 +137,9 @@ def _bridge(user: str) -> Rights:
 
 
 def _gateway(user: str) -> Rights:
-    return Rights((f"{INGRESS}.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.>"), (f"{inbox(user)}.>",))
+    # Of the bridge's checkpoints it may read single entries: the incarnations of streams, for the tokens that it returns.
+    read = ("$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.KV_sm_bridge")
+    return Rights((f"{INGRESS}.>", *read), (f"{inbox(user)}.>",))
 
 
 def _worker(user: str, components: Mapping[str, Component]) -> Rights:

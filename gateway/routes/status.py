@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gateway import tokens
 from gateway.models import LiveView, ReadyQuery, RestoreView, StatusView
 from gateway.operations import status
 from gateway.problems import unavailable
@@ -17,6 +18,7 @@ OPENAPI = web.AppKey("openapi", str)
 @routes.get("/v1/status", verbs=("read",))
 async def get_status(call: Call, query: Read) -> StatusView:
     """Everything on the status page. Also while the replica is being restored: `replica.ready` tells."""
+    await tokens.wait_audited(call.context, query.min_token)
     return status.get_status(call.context)
 
 
