@@ -11,7 +11,7 @@ import msgspec
 from agents.backoff import Backoff
 from agents.routing import Mode, Routing
 from agents.sinks.base import Delivery, Receipt
-from agents.sync_state import apply_event, receive
+from agents.sync_state import apply_event, desire, receive
 from streams.events import Action
 from streams.ingress import Ingress
 from streams.settings import Settings
@@ -127,8 +127,22 @@ class Partition:
         if told:
             self._tell(artifact)
 
-    def put(self, artifact: str, head: Head) -> None:
-        self._heads[artifact] = head
+    def sync_now(self, artifact: str) -> None:
+        """A manual sync of every component, as the engine does it."""
+        head = self._heads[artifact]
+        generation = head.generation + 1
+        syncs = {
+            target.component: desire(
+                head.sync.get(target.component),
+                generation=generation,
+                version=head.version,
+                now_ms=self._clock.ms,
+                mode=target.mode,
+                command="c",
+            )
+            for target in self._routing.targets(artifact)
+        }
+        self._heads[artifact] = msgspec.structs.replace(head, generation=generation, sync=syncs)
         self._tell(artifact)
 
     def commit(self) -> None:

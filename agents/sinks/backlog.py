@@ -70,7 +70,8 @@ class Backlog:
 
     def changed(self, artifacts: Iterable[str]) -> None:
         for artifact in artifacts:
-            self._look_at(artifact)
+            if self._routing.target(artifact, self._component) is not None:
+                self._look_at(artifact)
 
     def rescan(self) -> None:
         """Start over from the state alone, for instance after a transaction was given up and its receipts with it."""
@@ -82,6 +83,7 @@ class Backlog:
 
     def hurry(self) -> None:
         """The component is back: those that wait for their next attempt need not wait longer."""
+        self._ready = dict.fromkeys(self._ready, True)
         for artifact in self._waiting:
             self._look_at(artifact, hurry=True)
         self._waiting.clear()

@@ -102,6 +102,25 @@ class TestDelivering:
             await wait_until(lambda: s.in_sync("chart/a"))
             assert [(d.generation, d.version) for d in s.sink.got] == [(2, "2.0.0"), (3, "1.0.0")]
 
+    async def test_every_ends_at_the_desired_generation(self) -> None:
+        """A manual sync of a pair that is behind is settled by its last version: nothing is delivered twice for it."""
+        async with scene(mode="every", assigned=False) as s:
+            s.partition.publish("chart/a", "1.0.0", "2.0.0", told=False)
+            s.partition.sync_now("chart/a")
+            s.actor.assign(s.partition)
+            await wait_until(lambda: s.in_sync("chart/a"))
+            assert [(d.generation, d.version) for d in s.sink.got] == [(1, "1.0.0"), (3, "2.0.0")]
+
+    async def test_manual_sync_delivers_again(self) -> None:
+        """A manual sync of a pair that is in step delivers the newest version again, under the raised generation."""
+        for mode in ("every", "latest"):
+            async with scene(mode=mode) as s:
+                s.partition.publish("chart/a", "1.0.0")
+                await wait_until(lambda: s.in_sync("chart/a"))
+                s.partition.sync_now("chart/a")
+                await wait_until(lambda: len(s.sink.got) == 2 and s.in_sync("chart/a"))
+                assert [d.key for d in s.sink.got] == ["chart/a@1/c", "chart/a@2/c"]
+
     async def test_latest_supersedes(self) -> None:
         """In mode `latest` what was accepted during an attempt is delivered once, the newest only, and the rest counts as superseded."""
         async with scene() as s:
@@ -125,6 +144,18 @@ class TestDelivering:
                 s.actor.changed(0, ["chart/a"])
                 await settle_down()
             assert len(s.sink.calls) == 1
+
+    async def test_latest_waits_for_its_receipt(self) -> None:
+        """In mode `latest` the next generation goes out when the receipt before it is committed: what it covers is known then."""
+        async with scene() as s:
+            s.partition.holds_receipts = True
+            s.partition.publish("chart/a", "1.0.0")
+            await wait_until(lambda: len(s.partition.receipts) == 1)
+            s.partition.publish("chart/a", "2.0.0")
+            await settle_down()
+            assert len(s.sink.calls) == 1
+            s.partition.commit()
+            await wait_until(lambda: len(s.sink.calls) == 2)
 
     async def test_concurrency_is_bounded(self) -> None:
         """Across artifacts as many attempts run as `in_flight_max` times the owned share allows, and no more."""
@@ -179,6 +210,17 @@ class TestFailing:
             assert len(s.sink.calls) == 2
             s.clock.advance(0.2)
             await wait_until(lambda: s.in_sync("chart/a"))
+
+    async def test_retry_waits_for_its_commit(self) -> None:
+        """Until a retry's receipt is committed, which says when, the artifact is not attempted again, whatever is told."""
+        async with scene() as s:
+            s.partition.holds_receipts = True
+            s.sink.answer = _raises(Retriable("busy"))
+            s.partition.publish("chart/a", "1.0.0")
+            await wait_until(lambda: len(s.partition.receipts) == 1)
+            s.actor.changed(0, ["chart/a"])
+            await settle_down()
+            assert len(s.sink.calls) == 1
 
     async def test_retry_after_is_honoured(self) -> None:
         """`Retry-After` is waited for, also when the backoff would be shorter."""
@@ -278,6 +320,18 @@ class TestComponentAway:
             await wait_until(lambda: s.in_sync(*names))
             assert not s.actor.statistics().away
 
+    async def test_back_means_now(self) -> None:
+        """An artifact whose own backoff is not over goes as soon as another one has reached the component."""
+        async with scene(in_flight_max=1) as s:
+            s.sink.answer = _raises(Away("connection refused"))
+            s.partition.publish("chart/a", "1.0.0")
+            s.partition.publish("chart/b", "1.0.0")
+            await wait_until(lambda: s.sync("chart/a").next_retry_ms > 0)
+            s.sink.answer = lambda _: None
+            s.clock.advance(0.999)  # the gate opens for a probe; the backoff of chart/a has another millisecond
+            await wait_until(lambda: s.in_sync("chart/a", "chart/b"))
+            assert [d.artifact for d in s.sink.got] == ["chart/b", "chart/a"]
+
     async def test_retry_after_closes_for_as_long(self) -> None:
         """A 503 with `Retry-After` keeps the whole component waiting for that time."""
         async with scene() as s:
@@ -344,6 +398,17 @@ class TestPartitionsMove:
             s.sink.answer = lambda _: None
             s.actor.assign(s.partition)
             await wait_until(lambda: s.in_sync("chart/a"))
+
+    async def test_assigned_twice(self) -> None:
+        """A partition that is assigned anew without having been revoked has its attempts abandoned: never two for one artifact."""
+        async with scene() as s:
+            s.sink.answer = lambda _: asyncio.Event().wait()
+            s.partition.publish("chart/a", "1.0.0")
+            await wait_until(lambda: s.sink.under_way == ["chart/a"])
+            s.actor.assign(s.partition)
+            await wait_until(lambda: len(s.sink.calls) == 2)
+            await settle_down()
+            assert s.sink.under_way == ["chart/a"]
 
     async def test_revoked_probe_frees_the_gate(self) -> None:
         """When the probing attempt's partition goes, another artifact probes."""

@@ -98,6 +98,11 @@ class TestReceive:
         """A receipt that rests on a delivery whose own receipt got lost does not count."""
         assert receive(BEHIND, receipt(5, after=4), backoff=BACKOFF, now_ms=50).outcome == "stale"
 
+    def test_overlapping_receipts(self) -> None:
+        """A receipt whose generation an overlapping one has settled changes nothing: no generation is counted twice."""
+        behind = replace(BEHIND, desired=8, pending=1, delivered=6)
+        assert receive(behind, receipt(7, covers=4, after=3), backoff=BACKOFF, now_ms=50).outcome == "stale"
+
     def test_retry(self) -> None:
         """A retry counts the attempt, keeps the error's first 200 characters and sets the next attempt."""
         verdict = receive(BEHIND, receipt(5, Result.RETRY, error="x" * 999), backoff=BACKOFF, now_ms=50)
