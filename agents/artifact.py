@@ -66,7 +66,7 @@ class Mailbox:
         self._chunks_max = chunks_max
         self._flow = flow
         self._is_full = False
-        self._rewound_at_s = 0.0
+        self._rewound_at_s = float("-inf")  # in the loop's time
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
@@ -87,8 +87,9 @@ class Mailbox:
         return True
 
     def _refuse(self, chunk: Chunk) -> None:
-        if monotonic() - self._rewound_at_s > 1.0:
-            self._rewound_at_s = monotonic()
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._rewound_at_s > 1.0:
+            self._rewound_at_s = now_s
             log.info("chunk does not follow; reading again", topic=self.topic, at=chunk.first, expected=self.next_offset)
             self._flow.rewind(self.topic, self._partition, self.next_offset)
 
@@ -211,7 +212,7 @@ class ArtifactActor:
         outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms).run(work)
         appends = outcome.appends(self._topics, self.partition)
         offsets = await self._writer.commit(appends, now_ms)
-        self.store.write(_batch(outcome, offsets, self._topics, self.partition))
+        self.store.write(_filled(self.store.batch(), outcome, offsets, self._topics, self.partition))
         self._overlay.committed()
         self.marker = outcome.marker
         self.moved_at_s = monotonic()
@@ -229,9 +230,8 @@ class ArtifactActor:
             self._on_commit(self.partition, outcome.changed)
 
 
-def _batch(outcome: Outcome, offsets: dict[tuple[str, int], int], topics: Topics, partition: int) -> Batch:
+def _filled(batch: Batch, outcome: Outcome, offsets: dict[tuple[str, int], int], topics: Topics, partition: int) -> Batch:
     """The transaction's changelog records and the offsets behind them, as they now stand in the log."""
-    batch = Batch()
     for table in TABLES:
         records = outcome.tables[table]
         for key, value, _ in records:

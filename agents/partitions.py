@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -127,10 +126,10 @@ class Partitions:
     # -- one partition -----------------------------------------------------------------------------------------------------------
 
     async def _own(self, partition: int) -> None:
-        me = asyncio.current_task()
+        me, clock_s = asyncio.current_task(), asyncio.get_running_loop().time
         pause_s = 0.1
         while self._owners.get(partition) is me:
-            started_s = monotonic()
+            started_s = clock_s()
             try:
                 await self._serve(partition)
             except Fenced as exc:
@@ -144,7 +143,7 @@ class Partitions:
             except Exception:
                 metrics.UNIT_ABORTS.labels("bug").inc()
                 log.exception("partition failed; it starts again from its marker. Please report this", partition=partition)
-            if monotonic() - started_s > _PAUSE_S_MAX:
+            if clock_s() - started_s > _PAUSE_S_MAX:
                 pause_s = 0.1
             if self._owners.get(partition) is me:
                 await asyncio.sleep(pause_s)

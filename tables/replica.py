@@ -19,7 +19,7 @@ from streams.errors import Retriable
 from streams.log_reader import TP, Fetched, LogReader, OutOfRange
 from streams.topics import TABLES, Topics
 from tables.model import MARKER_KEY, Marker
-from tables.store import Batch, Stores
+from tables.store import Stores
 
 log = structlog.get_logger(__name__)
 
@@ -90,11 +90,12 @@ class Follower:
         return count
 
     def _apply(self, tp: TP, fetched: Fetched) -> int:
-        table, batch = self._table_of[tp.topic], Batch()
+        table, store = self._table_of[tp.topic], self._stores[tp.partition]
+        batch = store.batch()
         for record in fetched.records:
             batch.apply(table, record.key, record.value)
         batch.set_offset(table, fetched.position)
-        self._stores[tp.partition].write(batch)
+        store.write(batch)
         self._positions[tp] = fetched.position
         self._ends[tp] = max(self._ends[tp], fetched.position)
         metrics.RESTORE_RECORDS.inc(len(fetched.records))

@@ -55,8 +55,8 @@ _generation_decoder = msgspec.json.Decoder(_Generation)
 class Batch:
     """Changes that become visible together. Keys and values are exactly the changelog's bytes; None is a tombstone."""
 
-    def __init__(self) -> None:
-        self._batch = WriteBatch(raw_mode=True)
+    def __init__(self, batch: Any = None) -> None:
+        self._batch = WriteBatch(raw_mode=True) if batch is None else batch
 
     def apply(self, table: str, key: bytes, value: bytes | None) -> None:
         if value is None:
@@ -82,6 +82,10 @@ class PartitionStore:
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._db.get(_PREFIX[table] + key)
 
+    def batch(self) -> Batch:
+        """An empty batch for `write`."""
+        return Batch()
+
     def scan(self, table: str, *, prefix: bytes = b"", after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Records whose key starts with `prefix` and is greater than `after`, in key order, without the marker."""
         space = _PREFIX[table]
@@ -95,16 +99,19 @@ class PartitionStore:
             yield _U64.unpack(key)[0], value.decode()
 
     def _range(self, start: bytes, bound: bytes, strip: int, *, skip: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._walk(start, _successor(bound)):
+            if key != skip and key[1:] != MARKER_KEY:
+                yield key[strip:], value
+
+    def _walk(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """All that is stored from `start` to before `end`, in key order, as it was when the walk began."""
         options = ReadOptions()
-        end = _successor(bound)
         if end is not None:
             options.set_iterate_upper_bound(end)
         walk = self._db.iter(options)
         walk.seek(start)
         while walk.valid():
-            key = walk.key()
-            if key != skip and key[1:] != MARKER_KEY:
-                yield key[strip:], walk.value()
+            yield walk.key(), walk.value()
             walk.next()
 
     def marker(self) -> Marker:
