@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from streams.log_transaction import Record
+from streams.record_batch import Record
 from tables.audit_record import CHAIN_HEADER, CHAIN_START, AuditRecord, Outcome, chain
 from tables.model import Marker
 

@@ -15,7 +15,7 @@ from agents.routing import Mode
 from agents.sinks.base import Delivery, PartitionView
 from streams.codec import accepted_attributes
 from streams.errors import Retriable
-from streams.events import Incoming
+from streams.events import Event, Incoming
 from streams.ingress import Ingress
 from tables.model import Sync, Version
 
@@ -63,7 +63,9 @@ def render(component: str, artifact: str, generation: int, name: str, version: V
     return delivery
 
 
-class _LogRecord(msgspec.Struct, omit_defaults=True):
+class LogRecord(msgspec.Struct, omit_defaults=True, gc=False):
+    """A record of [sync.<component>]: what changed and which event said so, not the event itself. Compact JSON, some 300 bytes."""
+
     key: str
     artifact: str
     generation: int
@@ -75,25 +77,29 @@ class _LogRecord(msgspec.Struct, omit_defaults=True):
     action: str
 
 
-def log_record(component: str, artifact: str, generation: int, name: str, version: Version) -> bytes:
-    """The record in [sync.<component>]: what changed and which event said so, not the event itself. Compact JSON, some 300 bytes."""
-    delivery = render(component, artifact, generation, name, version)
-    return _encoder.encode(
-        _LogRecord(
-            key=delivery.key,
-            artifact=artifact,
-            generation=generation,
-            version=name,
-            digest=version.digest,
-            type=delivery.attributes["type"],
-            id=delivery.attributes["id"],
-            source=delivery.attributes["source"],
-            action=version.action.value,
+def event_record(component: str, generation: int, event: Event) -> bytes:
+    """The log record of an event that is being accepted."""
+    artifact = event.artifact
+    key = f"{artifact.key}@{generation}/{component}"
+    return _encode(
+        LogRecord(
+            key, artifact.key, generation, artifact.version, artifact.digest, event.type, event.id, event.source, artifact.action
         )
     )
 
 
-_encoder = msgspec.json.Encoder()
+def log_record(component: str, artifact: str, generation: int, name: str, version: Version) -> bytes:
+    """The log record of a version, from state alone."""
+    delivery = render(component, artifact, generation, name, version)
+    named = delivery.attributes
+    return _encode(
+        LogRecord(
+            delivery.key, artifact, generation, name, version.digest, named["type"], named["id"], named["source"], version.action
+        )
+    )
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _versions_between(view: PartitionView, artifact: str, after: int, until: int) -> Iterator[tuple[int, str, Version]]:

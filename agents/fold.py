@@ -10,13 +10,15 @@ from agents.dedup import HEAD_TAKEN_MAX, VERSION_TAKEN_MAX, remember
 from agents.newest import greatest
 from agents.routing import Routing, Target
 from agents.sync_state import apply_event
-from streams.events import Action, Event, Incoming
+from streams.events import Action, Artifact, Event, Incoming
 from streams.ingress import Ingress
 from tables.model import Head, Provenance, Version
 from tables.overlay import Overlay
 
+_ADDS = frozenset({Action.SIGNED, Action.DELETED})
 
-class Arrival(msgspec.Struct, frozen=True):
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A decoded event together with what it arrived as; `taken` is its hash for dedup."""
 
     event: Event
@@ -26,53 +28,52 @@ class Arrival(msgspec.Struct, frozen=True):
     taken: str
 
 
-def accept(arrival: Arrival, overlay: Overlay, routing: Routing, *, now_ms: int, hlc: str) -> tuple[Head, list[Target]]:
-    """Raise the generation, remember the version, set what each component desires. Returns the head and the log targets reached."""
-    event, key = arrival.event, arrival.event.artifact.key
-    artifact = event.artifact
-    before = overlay.head(key)
-    generation = 1 if before is None else before.generation + 1
-    leads = before is None or leads_to_new_state(before, event)
-    newest = _newest(before, event, overlay)
-    targets = [target for target in routing.targets(key) if leads or target.mode == "every" or newest == artifact.version]
-    sync = apply_event({} if before is None else before.sync, targets, generation, artifact.version, newest, now_ms)
-    head = Head(
-        version=artifact.version if leads or before is None else before.version,
-        digest=artifact.digest if leads or before is None else before.digest,
-        generation=generation,
-        provenance=_provenance(arrival, hlc),
-        action=artifact.action if leads or before is None else before.action,
-        newest=newest,
-        sync=sync,
-        taken=remember(arrival.taken, [] if before is None else before.taken, HEAD_TAKEN_MAX),
-        accepted=1 if before is None else before.accepted + 1,
-        parked=0 if before is None else before.parked,
-        holds=[] if before is None else before.holds,
-    )
-    overlay.put_head(key, head)
-    overlay.put_version(key, artifact.version, _version(arrival, overlay, generation, now_ms))
-    return head, [target for target in targets if target.sink_type == "log" and sync[target.component].delivered == generation]
+def accept(
+    arrival: Arrival, overlay: Overlay, routing: Routing, *, version: Version | None, now_ms: int, hlc: str
+) -> tuple[Head, list[Target]]:
+    """Raise the generation, remember the version, set what each component desires.
+
+    `version` is the entry that the artifact's version has so far. Returns the head, and the targets that read the log.
+    """
+    artifact = arrival.event.artifact
+    head = overlay.head(artifact.key)
+    leads = head is None or leads_to_new_state(head, artifact)
+    provenance = _provenance(arrival, hlc)
+    if head is None:
+        head = Head(artifact.version, artifact.digest, 0, provenance)
+    elif leads:
+        head.version, head.digest = artifact.version, artifact.digest
+    if leads:
+        head.action = artifact.action
+    head.generation += 1
+    head.accepted += 1
+    head.provenance = provenance
+    head.newest = _newest(head.newest, artifact, overlay)
+    head.taken = remember(arrival.taken, head.taken, HEAD_TAKEN_MAX)
+    targets = [t for t in routing.targets(artifact.key) if leads or t.mode == "every" or head.newest == artifact.version]
+    head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest, now_ms)
+    overlay.put_head(artifact.key, head)
+    overlay.put_version(artifact.key, artifact.version, _version(arrival, version, head.generation, now_ms))
+    return head, [t for t in targets if t.sink_type == "log" and head.sync[t.component].delivered == head.generation]
 
 
-def leads_to_new_state(before: Head, event: Event) -> bool:
+def leads_to_new_state(head: Head, artifact: Artifact) -> bool:
     """Whether the event makes a new state of the artifact, or only adds to what is known of an older version.
 
     A signature or a deletion of a version that is not the current one changes that version alone.
     """
-    return event.artifact.action not in {Action.SIGNED, Action.DELETED} or event.artifact.version == before.version
+    return artifact.action not in _ADDS or artifact.version == head.version
 
 
-def _newest(before: Head | None, event: Event, overlay: Overlay) -> str:
+def _newest(current: str, artifact: Artifact, overlay: Overlay) -> str:
     """The greatest version by SemVer that is not deleted."""
-    current = "" if before is None else before.newest
-    version = event.artifact.version
-    if event.artifact.action is not Action.DELETED:
-        return greatest(current, version)
-    if current != version:
+    if artifact.action is not Action.DELETED:
+        return greatest(current, artifact.version)
+    if current != artifact.version:
         return current
     left = ""
-    for other, entry in overlay.versions(event.artifact.key):
-        if other != version and entry.action is not Action.DELETED:
+    for other, entry in overlay.versions(artifact.key):
+        if other != artifact.version and entry.action is not Action.DELETED:
             left = greatest(left, other)
     return left
 
@@ -93,10 +94,9 @@ def _provenance(arrival: Arrival, hlc: str) -> Provenance:
     )
 
 
-def _version(arrival: Arrival, overlay: Overlay, generation: int, now_ms: int) -> Version:
+def _version(arrival: Arrival, before: Version | None, generation: int, now_ms: int) -> Version:
     artifact, body = arrival.event.artifact, arrival.incoming.body
-    before = overlay.version(artifact.key, artifact.version)
-    is_json = _embeds(body)
+    is_json = body[:1] == b"{" or _embeds(body)
     return Version(
         generation=generation,
         digest=artifact.digest,
@@ -106,10 +106,10 @@ def _version(arrival: Arrival, overlay: Overlay, generation: int, now_ms: int) -
         body=msgspec.Raw(body if is_json else b'"' + b2a_base64(body, newline=False) + b'"'),
         body_is_base64=not is_json,
         accepted_ms=now_ms,
-        taken=remember(arrival.taken, [] if before is None else before.taken, VERSION_TAKEN_MAX),
+        taken=[arrival.taken] if before is None else remember(arrival.taken, before.taken, VERSION_TAKEN_MAX),
     )
 
 
 def _embeds(body: bytes) -> bool:
     """Whether the body can stand inside the version's JSON as it is. An event that was accepted is JSON; its first byte tells."""
-    return body[:1] in {b"{", b"["} or body.lstrip()[:1] in {b"{", b"["}
+    return body.lstrip()[:1] in {b"{", b"["}

@@ -16,7 +16,7 @@ from agents import sync_state
 from agents.audit import AuditTrail
 from agents.clock import HybridClock
 from agents.dedup import event_hash, is_duplicate, is_repeated
-from agents.delivery import log_record
+from agents.delivery import event_record, log_record
 from agents.fold import Arrival, accept
 from agents.newest import newest
 from agents.quarantine import names_of, quarantined
@@ -29,8 +29,8 @@ from streams.commands import Command
 from streams.errors import Malformed, NotAllowed
 from streams.events import Event, Incoming
 from streams.ingress import HEADER, Ingress
-from streams.log_transaction import Record
 from streams.metrics import type_label
+from streams.record_batch import Record
 from tables.audit_record import Outcome as Word
 from tables.model import Head, Marker
 from tables.overlay import Overlay
@@ -116,9 +116,12 @@ class Turn:
         except NotAllowed as exc:
             self._audit_event(record, arrival, Word.REFUSED, code=exc.code, detail=exc.detail, rule="may_publish")
             return
-        head, log_targets = accept(arrival, self._overlay, self._rules.routing, now_ms=self._now_ms, hlc=self._hlc.tick())
+        head, log_targets = accept(
+            arrival, self._overlay, self._rules.routing, version=version, now_ms=self._now_ms, hlc=self._hlc.tick()
+        )
         for target in log_targets:
-            self._log_record(target.component, artifact.key, head.generation, artifact.version)
+            value = event_record(target.component, head.generation, arrival.event)
+            self._sync[target.component].append((record.key, value, []))
         self._audit_event(record, arrival, Word.ACCEPTED, generation=head.generation)
 
     def _audit_event(self, record: Any, arrival: Arrival, word: Word, **fields: Any) -> None:

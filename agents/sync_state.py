@@ -36,7 +36,7 @@ from tables.model import Head, Sync, SyncState
 ERROR_CHARACTERS_MAX = 200
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What a receipt means. `sync` is None when nothing changes; then there is nothing to audit either."""
 
     sync: Sync | None
@@ -45,17 +45,17 @@ class Verdict(msgspec.Struct, frozen=True):
     attempts: int = 0  # of this generation, this one included
 
 
-class Deliver(msgspec.Struct, frozen=True):
+class Deliver(msgspec.Struct, frozen=True, gc=False):
     """Attempt a delivery now."""
 
 
-class Wait(msgspec.Struct, frozen=True):
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Look again at `until_ms`."""
 
     until_ms: int
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class Nothing(msgspec.Struct, frozen=True, gc=False):
     """In sync, or failed for good: only a new desired generation makes work."""
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from agents.sinks.base import Receipt
-from streams.log_transaction import Append, Record
+from streams.log_transaction import Append
+from streams.record_batch import Record
 from streams.topics import TABLES, Topics
 from tables.model import MARKER_KEY, Marker, Stamp
 

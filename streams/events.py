@@ -18,7 +18,7 @@ class Action(StrEnum):
     DELETED = "deleted"
 
 
-class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an event says about which artifact.
 
     `key` is `<kind>/<name>`, without version or digest: `chart/argo-cd`, `image/ghcr.io/argoproj/argocd`,
@@ -41,7 +41,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.key.partition("/")[2]
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One CloudEvent 1.0 about one artifact, decoded. `data` is the raw JSON text (or base64 text, see `data_is_base64`).
 
     `extensions` holds the producer's own extension attributes; those that the door stamps (`smprincipal`,
@@ -61,7 +61,7 @@ class Event(msgspec.Struct, frozen=True):
     extensions: dict[str, Any] = {}
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """One message as it came through a door, before anybody judged it: body and the headers that matter to decoding.
 
     `headers` holds lower-case names: `ce-*` (binary mode) and `content-type`. Everything else is dropped at the door.

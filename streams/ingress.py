@@ -19,7 +19,7 @@ HEADER = "sm-ingress"
 Mark = tuple[int, int, int]
 
 
-class Ingress(msgspec.Struct, frozen=True):
+class Ingress(msgspec.Struct, frozen=True, gc=False):
     stream: str
     incarnation: int
     sequence: int

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -27,16 +27,10 @@ from aiokafka import errors as kafka_errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.errors import Fatal, Fenced
+from streams.record_batch import Record, build_batch
 
-Header = tuple[str, bytes]
-#: (key, value, headers); a value of None is a tombstone.
-Record = tuple[bytes | None, bytes | None, list[Header]]
-
-_LZ4 = 3
-_MAGIC = 2
 #: The coordinator is there but not ready: ask again, soon. Everything else is a doubt.
 _WAIT = (
     kafka_errors.ConcurrentTransactions,
@@ -139,22 +133,22 @@ class TransactionalWriter:
                     base_offsets.setdefault((tp.topic, tp.partition), offset)
         return base_offsets
 
-    def _batches(self, append: Append, timestamp_ms: int) -> Any:
+    def _batches(self, append: Append, timestamp_ms: int) -> Iterator[bytes]:
         """Record batches of at most `batch_bytes_max`, built one after the other: sequence numbers must follow each other."""
-        tp = TopicPartition(append.topic, append.partition)
-        records, start = append.records, 0
-        while start < len(records):
-            builder = DefaultRecordBatchBuilder(
-                _MAGIC, _LZ4, True, self._producer_id, self._epoch, self._sequences[tp], self._batch_bytes_max
+        tp, start = TopicPartition(append.topic, append.partition), 0
+        while start < len(append.records):
+            batch, count = build_batch(
+                islice(append.records, start, None),
+                timestamp_ms=timestamp_ms,
+                producer_id=self._producer_id,
+                epoch=self._epoch,
+                sequence=self._sequences[tp],
+                transactional=True,
+                bytes_max=self._batch_bytes_max,
             )
-            count = 0
-            for key, value, headers in islice(records, start, None):
-                if builder.append(count, timestamp_ms, key, value, headers) is None:
-                    break
-                count += 1
             start += count
             self._sequences[tp] = (self._sequences[tp] + count) & 0x7FFFFFFF
-            yield bytes(builder.build())
+            yield batch
 
     async def _produce_round(self, batches: dict[TopicPartition, bytes]) -> dict[TopicPartition, int]:
         """One batch per topic-partition. Those that a broker did not take, because it does not lead (yet, any more), go to who does."""

@@ -28,7 +28,7 @@ class Outcome(StrEnum):
     CONFIGURATION = "configuration"
 
 
-class AuditRecord(msgspec.Struct, omit_defaults=True, frozen=True):
+class AuditRecord(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     """What became of one event, delivery or command. `id` is made from a log position, so a repetition has the same."""
 
     id: str  # `<topic>-<partition>-<offset>` of the cause; receipts: `receipt-<partition>-<turn>-<n>`

@@ -27,7 +27,7 @@ class SyncState(StrEnum):
     FAILED = "failed"
 
 
-class Sync(msgspec.Struct, omit_defaults=True):
+class Sync(msgspec.Struct, omit_defaults=True, gc=False):
     """Desired against delivered for one component. All times are epoch milliseconds."""
 
     desired: int = 0  # generation
@@ -45,7 +45,7 @@ class Sync(msgspec.Struct, omit_defaults=True):
     failed: int = 0  # generation of the last permanent answer
 
 
-class Provenance(msgspec.Struct, omit_defaults=True, frozen=True):
+class Provenance(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     """Of the accepted event that made the current state."""
 
     id: str
@@ -60,7 +60,7 @@ class Provenance(msgspec.Struct, omit_defaults=True, frozen=True):
     hlc: str = ""  # hybrid logical clock, `<ms>.<counter>@<cluster>`
 
 
-class Head(msgspec.Struct, omit_defaults=True):
+class Head(msgspec.Struct, omit_defaults=True, gc=False):
     """Table `artifacts`: key `<kind>/<name>`. Bounded at limits.head_bytes_max."""
 
     version: str
@@ -76,7 +76,7 @@ class Head(msgspec.Struct, omit_defaults=True):
     holds: list[str] = []
 
 
-class Version(msgspec.Struct, omit_defaults=True):
+class Version(msgspec.Struct, omit_defaults=True, gc=False):
     """Table `versions`: key `<artifact key> NUL <version>`. Holds the event as it was accepted: what a delivery sends."""
 
     generation: int
@@ -90,7 +90,7 @@ class Version(msgspec.Struct, omit_defaults=True):
     taken: list[str] = []  # hashes of (principal, source, id) that were folded into this version, bounded
 
 
-class Quarantined(msgspec.Struct, omit_defaults=True):
+class Quarantined(msgspec.Struct, omit_defaults=True, gc=False):
     """Table `quarantine`: key `<artifact key or unknown/principal> NUL <id>`; the id is a log position, zero padded: keys sort in order."""
 
     reason: str  # stable code
@@ -103,7 +103,7 @@ class Quarantined(msgspec.Struct, omit_defaults=True):
     at_ms: int
 
 
-class Marker(msgspec.Struct, omit_defaults=True):
+class Marker(msgspec.Struct, omit_defaults=True, gc=False):
     """How far a partition is; written in every transaction. Work resumes from here and nowhere else."""
 
     turn: int = 0  # counts transactions of this partition
@@ -120,7 +120,7 @@ class Marker(msgspec.Struct, omit_defaults=True):
     quarantine_turn: int = 0  # the same for `quarantine`
 
 
-class Stamp(msgspec.Struct):
+class Stamp(msgspec.Struct, gc=False):
     """Under MARKER_KEY in `versions` and `quarantine`: the last turn that wrote to that table.
 
     The three changelogs are read independently of each other. A replica that has the marker of a turn may show it only once the

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from streams.log_transaction import Record
+from streams.record_batch import Record
 from tables.model import Head, Quarantined, Version, quarantine_key, version_key
 from tables.store import PartitionStore
 
