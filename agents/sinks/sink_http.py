@@ -40,7 +40,7 @@ class HttpSink:
             ) as response:
                 await _judge(response)
         except TimeoutError:
-            raise Away(f"no answer from {self._config.url} within {self._config.timeout_s:g} s") from None
+            raise Away(f"no answer within {self._config.timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as exc:
             raise Away(f"cannot reach the component: {exc or type(exc).__name__}") from exc
         except ConfigError as exc:

@@ -114,7 +114,7 @@ class NatsSink:
             if failure is not None:
                 raise Away(str(failure)) from failure
         if not self._client.is_connected:
-            raise Away(f"NATS is away: no connection to {nats.url}")
+            raise Away("NATS is away: there is no connection; see nats.url, and whether the server runs")
 
     async def _ensure_stream(self) -> None:
         async with self._making_stream:
