@@ -13,7 +13,6 @@ So each serving adds to each partition a run that begins inside what is there al
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -28,14 +27,13 @@ from streams.bridge_checkpoint import CheckpointKeeper
 from streams.bridge_encode import Encoder, Round
 from streams.bridge_grace import GraceWindow
 from streams.bridge_lease import Lease
+from streams.bridge_links import Links
 from streams.bridge_plan import Checkpoint, Start, plan_start
 from streams.bridge_pull import Puller, Taken
 from streams.errors import Retriable, SyncMasterError
 from streams.log_append import LogAppender
 from streams.log_ends import LogEnds, Shrunk
 from streams.nats_cell import Cell
-from streams.nats_door import connect
-from streams.nats_pull import PullClient
 from streams.nats_streams import (
     CHECKPOINTS,
     LEASES,
@@ -48,7 +46,6 @@ from streams.nats_streams import (
     stream_state,
 )
 from streams.settings import Settings
-from streams.topics import Topics
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +68,9 @@ class StreamStatistics(msgspec.Struct, frozen=True):
 class StreamBridge:
     """One `serve` after the other; what outlives a serving is only counters, the grace window's samples and answered shrinkages."""
 
-    def __init__(self, settings: Settings, principal: str, control: Client, ends: LogEnds) -> None:
+    def __init__(self, settings: Settings, principal: str, control: Client, ends: LogEnds, links: Links | None = None) -> None:
         self._settings = settings
+        self._links = links or Links(settings)
         self._principal = principal
         self._stream = stream_name(principal)
         self._control = control
@@ -103,7 +101,8 @@ class StreamBridge:
         """Wait for the lease, then carry messages until an error ends it: Gap, Fenced, Shrunk, Retriable. Never returns otherwise."""
         instance = f"bridge-{uuid.uuid4().hex[:12]}"
         await ensure(self._control, stream_config(self._settings, self._principal))
-        lease = Lease(Cell(self._control, LEASES, self._stream), instance, self._settings.bridge.lease_ttl_s)
+        cell, ttl_s = Cell(self._control, LEASES, self._stream), self._settings.bridge.lease_ttl_s
+        lease = Lease(cell, instance, ttl_s, self._links.monotonic_s)
         await lease.acquire()
         keeper = CheckpointKeeper(Cell(self._control, CHECKPOINTS, self._stream), instance)
         self._serving = True
@@ -118,14 +117,13 @@ class StreamBridge:
     async def _carry(self, lease: Lease, keeper: CheckpointKeeper) -> None:
         start = await self._begin(keeper)
         async with AsyncExitStack() as stack:
-            appender = LogAppender(self._settings.kafka, Topics(self._settings.kafka.topic_prefix).events)
+            appender = self._links.make_appender()
             stack.push_async_callback(appender.abort)
             await appender.start()
-            client = PullClient()
+            client = self._links.make_pull_client()
             stack.push_async_callback(client.close)
-            nats = self._settings.nats
-            await connect(client, nats, nats.bridge_user, nats.bridge_password, name=f"{self._stream} pulls", reconnect=False)
-            puller = Puller(client, self._stream, self._settings.bridge, self._settings.limits)
+            await self._links.connect(client, self._stream)
+            puller = Puller(client, self._stream, self._settings.bridge, self._settings.limits, self._links.monotonic_s)
             await puller.start(start.first)
             rounds: asyncio.Queue[tuple[Taken, Round]] = asyncio.Queue(maxsize=1)
             await run_together(
@@ -146,7 +144,7 @@ class StreamBridge:
             stream_name=self._stream,
             message_ns=await message_ns(self._control, self._stream, before.sequence) if before and before.sequence else None,
             lost=self._ends.lost(before.offsets, ends, self._answered) if before else {},
-            now_s=int(time.time()),
+            now_s=int(self._links.wall_s()),
         )
         if start.alert:
             log.error(start.alert, stream=self._stream, incarnation=start.incarnation, first=start.first)
@@ -230,8 +228,9 @@ class StreamBridge:
             self._untidy.clear()
             state = await stream_state(self._control, self._stream)
             stored = keeper.stored.sequence if keeper.stored else 0
-            self._grace.note(time.monotonic(), stored)
-            target = self._grace.purge_below(time.monotonic(), stored, state.fill)
+            now_s = self._links.monotonic_s()
+            self._grace.note(now_s, stored)
+            target = self._grace.purge_below(now_s, stored, state.fill)
             if target > max(state.first, 1):
                 await purge_below(self._control, self._stream, target)
             metrics.BRIDGE_LAG.labels(self._principal).set(max(state.last - keeper.latest.sequence, 0))

@@ -6,7 +6,7 @@ process: every acknowledged append and every look at the ends is compared with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -20,6 +20,10 @@ class Shrunk(Retriable):
     """The log ends before what it had acknowledged. Go back into the grace window."""
 
 
+class LogAway(Retriable):
+    """The log does not answer."""
+
+
 class Shrinkage(msgspec.Struct, frozen=True):
     """One event of shrinking: the partition, and the first offset that was lost."""
 
@@ -28,8 +32,9 @@ class Shrinkage(msgspec.Struct, frozen=True):
 
 
 class LogEnds:
-    def __init__(self, kafka: Kafka, topic: str) -> None:
+    def __init__(self, kafka: Kafka, topic: str, make_reader: Callable[[], LogReader] | None = None) -> None:
         self._kafka = kafka
+        self._make_reader = make_reader or (lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s))
         self._topic = topic
         self._highest: dict[int, int] = {}
         #: In the order in which they were noticed; a stream remembers how many it has answered. So rare that it needs no bound.
@@ -46,12 +51,14 @@ class LogEnds:
             self._highest[partition] = max(span.end, self._highest.get(partition, 0))
 
     async def look(self) -> dict[int, int]:
-        """Each partition's end now. Raises Retriable while the log is away."""
+        """Each partition's end now. Raises LogAway."""
         known = dict(self._highest)  # as of before the question: the answer cannot be older
-        reader = LogReader(self._kafka.bootstrap, request_timeout_s=self._kafka.request_timeout_s)
+        reader = self._make_reader()
         try:
             await reader.start()
             answer = await reader.ends(TP(self._topic, partition) for partition in range(self._kafka.partitions))
+        except Retriable as exc:
+            raise LogAway(str(exc)) from exc
         finally:
             await reader.aclose()
         ends = {tp.partition: end for tp, end in answer.items()}
