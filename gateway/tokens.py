@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.context import Context
-from gateway.problems import Problem, unavailable
+from gateway.problems import Problem, Unavailable, unavailable
 from streams.ingress import Mark
 from tables.model import Marker
 
@@ -58,6 +58,8 @@ async def wait_applied(context: Context, texts: Sequence[str]) -> None:
     tokens = [parse(text, context.settings.kafka.partitions) for text in texts]
     deadline = _Deadline(context)
     for token in tokens:
+        if not context.queries.is_open(token.partition):
+            raise Unavailable("replica.restoring", "this replica is just starting; /readyz tells how far it is")
         if not await context.replica.wait_marker(token.partition, token.reached, deadline.left_s()):
             raise deadline.passed(str(token))
 

@@ -85,6 +85,9 @@ class Queries:
     def partition(self, artifact: str) -> int:
         return partition_of(artifact.encode(), self._partitions)
 
+    def is_open(self, partition: int) -> bool:
+        return partition in self._stores
+
     def marker(self, partition: int) -> Marker:
         return self._stores[partition].marker() if partition in self._stores else Marker()
 

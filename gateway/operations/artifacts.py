@@ -6,18 +6,9 @@ import hashlib
 
 from gateway import cursors
 from gateway.context import Context
-from gateway.models import (
-    ArtifactsPage,
-    ArtifactsQuery,
-    ArtifactView,
-    PageQuery,
-    PairView,
-    ProvenanceView,
-    VersionsPage,
-    VersionView,
-    rfc3339,
-)
+from gateway.questions import ArtifactsQuery, PageQuery
 from gateway.tokens import Token
+from gateway.views import ArtifactsPage, ArtifactView, PairView, ProvenanceView, VersionsPage, VersionView, rfc3339
 from streams.ingress import Ingress
 from tables.model import Head, Provenance, Sync, SyncState, Version
 from tables.queries import Filter

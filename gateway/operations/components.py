@@ -6,8 +6,8 @@ import time
 from urllib.parse import urlsplit
 
 from gateway.context import Context
-from gateway.models import ComponentsPage, ComponentView, rfc3339
 from gateway.problems import NotFound
+from gateway.views import ComponentsPage, ComponentView, rfc3339
 from streams.settings import Component, HttpSink, NatsSink, Sink
 
 
@@ -20,13 +20,13 @@ def get_component(context: Context, name: str) -> ComponentView:
 
 
 def list_components(context: Context) -> ComponentsPage:
-    """All of them: there are as many as the configuration lists."""
+    """All of them, in the order of the configuration."""
     context.require_ready()
     return ComponentsPage(items=component_views(context), next_cursor=None)
 
 
 def component_views(context: Context) -> list[ComponentView]:
-    return [component_view(context, name, component) for name, component in sorted(context.settings.components.items())]
+    return [component_view(context, name, component) for name, component in context.settings.components.items()]
 
 
 def component_view(context: Context, name: str, component: Component) -> ComponentView:

@@ -10,10 +10,10 @@ import time
 from urllib.parse import quote
 
 from gateway.context import Context
-from gateway.models import EventsTaken, EventView, OutcomeView, PairView, TakenEvent, rfc3339
 from gateway.operations.artifacts import pair_fields
 from gateway.problems import Problem, Unavailable, unavailable
 from gateway.tokens import Token
+from gateway.views import EventsTaken, EventView, OutcomeView, PairView, TakenEvent, rfc3339
 from streams.codec import check_time, decode_event, split
 from streams.errors import Malformed, Retriable
 from streams.events import Event, Incoming

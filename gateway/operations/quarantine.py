@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway import cursors
 from gateway.context import Context
-from gateway.models import QuarantinedMessage, QuarantinePage, QuarantineQuery, QuarantineView, rfc3339
+from gateway.questions import QuarantineQuery
+from gateway.views import QuarantinedMessage, QuarantinePage, QuarantineView, rfc3339
 from tables.model import Quarantined
 
 

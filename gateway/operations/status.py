@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime
 
 from gateway.context import Context
-from gateway.models import LiveView, PartitionView, RestoreView, StatusView
 from gateway.operations.components import component_views
 from gateway.operations.sync import out_of_step_views
+from gateway.views import LiveView, PartitionView, RestoreView, StatusView
 from streams import metrics
 from streams.publisher import DoorState
 

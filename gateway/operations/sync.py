@@ -10,9 +10,10 @@ from typing import Literal
 
 from gateway import cursors
 from gateway.context import Context
-from gateway.models import OperationView, OutOfStepPage, OutOfStepView, Selector, SyncQuery, SyncRequest, rfc3339
 from gateway.operations.artifacts import pair_fields
+from gateway.questions import Selector, SyncQuery, SyncRequest
 from gateway.tokens import COMMANDS, Token
+from gateway.views import OperationView, OutOfStepPage, OutOfStepView, rfc3339
 from streams.commands import Command, Operation
 from streams.errors import Malformed
 from streams.settings import glob

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gateway import cursors
-from gateway.models import ArtifactsPage, ArtifactsQuery, ArtifactView, PageQuery, VersionsPage
 from gateway.operations import artifacts
+from gateway.questions import ArtifactsQuery, PageQuery
 from gateway.registry import Call, Read, Registry, Reply
+from gateway.views import ArtifactsPage, ArtifactView, VersionsPage
 
 routes = Registry("artifacts")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.models import ComponentsPage, ComponentView
 from gateway.operations import components
 from gateway.registry import Call, Read, Registry
+from gateway.views import ComponentsPage, ComponentView
 
 routes = Registry("components")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gateway import tokens
-from gateway.models import EventQuery, EventsTaken, EventView
 from gateway.operations import events
 from gateway.problems import Problem
+from gateway.questions import EventQuery
 from gateway.registry import Call, Registry, Reply, read_body
+from gateway.views import EventsTaken, EventView
 from streams.codec import door_headers
 from streams.events import Incoming
 

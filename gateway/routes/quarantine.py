@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gateway import cursors
-from gateway.models import QuarantinedMessage, QuarantinePage, QuarantineQuery
 from gateway.operations import quarantine
+from gateway.questions import QuarantineQuery
 from gateway.registry import Call, Read, Registry, Reply
+from gateway.views import QuarantinedMessage, QuarantinePage
 
 routes = Registry("quarantine")
 

@@ -6,10 +6,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway import tokens
-from gateway.models import LiveView, ReadyQuery, RestoreView, StatusView
 from gateway.operations import status
 from gateway.problems import unavailable
+from gateway.questions import ReadyQuery
 from gateway.registry import Call, Read, Registry
+from gateway.views import LiveView, RestoreView, StatusView
 
 routes = Registry("status")
 OPENAPI = web.AppKey("openapi", str)

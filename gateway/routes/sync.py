@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gateway import cursors
-from gateway.models import OperationView, OutOfStepPage, SyncQuery, SyncRequest
 from gateway.operations import sync
+from gateway.questions import SyncQuery, SyncRequest
 from gateway.registry import Call, Read, Registry, Reply
+from gateway.views import OperationView, OutOfStepPage
 
 routes = Registry("sync")
 

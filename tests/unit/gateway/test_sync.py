@@ -60,7 +60,7 @@ async def test_component(world: World) -> None:
     assert (view["oldest"], view["delivered"], view["superseded"]) == ("chart/c", 1, 2)
     assert view["routes"] == ["charts-to-store"]
     names = [item["name"] for item in (await (await world.get("/v1/components")).json())["items"]]
-    assert names == ["c12", "c20", "c28", "c8"]
+    assert names == ["c8", "c12", "c20", "c28"]
 
 
 async def test_target_hides_credentials(world: World) -> None:

@@ -89,6 +89,13 @@ async def test_read_waits_for_every_token(world: World) -> None:
     assert (await world.get(path)).status == 200
 
 
+async def test_replica_that_is_just_starting(world: World) -> None:
+    """A token for a partition that is not open yet is 503."""
+    world.stores.close(2)
+    response = await world.get("/v1/artifacts?min_token=commands:2:5")
+    assert (response.status, (await response.json())["code"]) == (503, "replica.restoring")
+
+
 async def test_event_waits_for_the_audit_index_too(world: World) -> None:
     """What became of an event is read after the audit records of its partition have arrived."""
     partition = world.partition("chart/a")

@@ -1,89 +1,18 @@
-"""The shapes of the HTTP API, as pydantic models: what OpenAPI shows. Times are RFC 3339 in UTC. How they are filled: `operations/`."""
+"""What the HTTP API answers, as pydantic models: what OpenAPI shows. Times are RFC 3339 in UTC. How they are filled: `operations/`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-
-from gateway.registry import Query, Read
-from streams.settings import Name, Pattern
+from pydantic import BaseModel, ConfigDict
 
 State = Literal["in_sync", "behind", "failed"]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
 def rfc3339(ms: int) -> str | None:
     """None for 0, which stands for "never" in the tables."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if ms else None
-
-
-# -- what is asked -----------------------------------------------------------------------------------------------------------
-
-
-class PageQuery(Read):
-    limit: int = Field(
-        100, ge=1, le=1000, description="Most items of a page. A page may hold fewer; the last has no `next_cursor`."
-    )
-    cursor: str = Field("", max_length=4096, description="`next_cursor` of the page before, as it was.")
-
-
-class ArtifactsQuery(PageQuery):
-    kind: str = Field("", max_length=128, description="`chart`, `image`, `environment`, …")
-    prefix: str = Field("", max_length=1024, description="Beginning of the key.")
-    component: str = Field("", max_length=64, description="Only artifacts that are for this component.")
-    state: State | None = Field(None, description="Only artifacts with a pair in this state (of `component`, if given).")
-
-
-class SyncQuery(PageQuery):
-    state: Literal["behind", "failed"] | None = None
-    component: str = Field("", max_length=64)
-
-
-class QuarantineQuery(PageQuery):
-    prefix: str = Field(
-        "", max_length=1024, description="Beginning of the artifact key; `unknown/<principal>` where none could be told."
-    )
-    principal: str = Field("", max_length=64)
-
-
-class EventQuery(Read):
-    principal: str = Field("", max_length=64, description="Only what this principal published under that source and id.")
-
-
-class ReadyQuery(Query):
-    verbose: str | None = Field(None, description="If given, one line per check as text.")
-
-
-class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Selector(Request):
-    """Artifacts whose key matches `artifacts` and, if given, that have a pair for `component`, or in `state`."""
-
-    artifacts: Pattern = "*"
-    component: Name | None = None
-    state: State | None = None
-
-
-class SyncRequest(Request):
-    """What to deliver again: exactly one of the three."""
-
-    artifact: Key | None = None
-    component: Name | None = None
-    selector: Selector | None = None
-    reason: str = Field("", max_length=500, description="For the audit trail.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(part is not None for part in (self.artifact, self.component, self.selector)) != 1:
-            raise ValueError("give exactly one of `artifact`, `component` or `selector`")
-        return self
-
-
-# -- what is answered --------------------------------------------------------------------------------------------------------
 
 
 class Answer(BaseModel):
