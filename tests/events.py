@@ -24,7 +24,9 @@ def digest_of(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def chart_event(name: str, version: str, *, ident: str | None = None, source: str = "urn:test", action: str = "published") -> dict[str, Any]:
+def chart_event(
+    name: str, version: str, *, ident: str | None = None, source: str = "urn:test", action: str = "published"
+) -> dict[str, Any]:
     """A CDEvents artifact event about `chart/<name>`."""
     ident = ident or f"{name}-{version}-{action}"
     purl = f"pkg:generic/{name}@{version}?checksum={digest_of(name + version)}"
@@ -54,7 +56,9 @@ def ingress(sequence: int, *, principal: str = "c24", incarnation: int = 1, inde
     return Ingress(f"SM_IN_{principal}", incarnation, sequence, index, 1_795_000_000_000 + sequence, "nats", principal, "test")
 
 
-def record(offset: int, event: Mapping[str, Any] | bytes, *, key: str | None = None, sequence: int | None = None, **origin: Any) -> FakeRecord:
+def record(
+    offset: int, event: Mapping[str, Any] | bytes, *, key: str | None = None, sequence: int | None = None, **origin: Any
+) -> FakeRecord:
     """An [events] record as the bridge writes it; the sequence in the stream follows the offset unless it is given."""
     body = event if isinstance(event, bytes) else encode(event)
     if key is None:

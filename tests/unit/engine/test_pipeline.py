@@ -40,7 +40,9 @@ class Partition:
     def marker(self) -> Marker:
         return self.store.marker()
 
-    def turn(self, *events: FakeRecord, commands: list[FakeRecord] | None = None, receipts: list[Receipt] | None = None) -> Outcome:
+    def turn(
+        self, *events: FakeRecord, commands: list[FakeRecord] | None = None, receipts: list[Receipt] | None = None
+    ) -> Outcome:
         outcome = self.try_turn(*events, commands=commands, receipts=receipts)
         batch = Batch()
         for table, records in outcome.tables.items():
@@ -207,7 +209,9 @@ def test_newest_by_semver_ignores_an_older_version_that_comes_later(partition: P
 
 def test_a_deleted_newest_version_gives_way_to_the_greatest_that_is_left(partition: Partition) -> None:
     """The head forgets a deleted version as its newest."""
-    partition.turn(record(0, chart_event("a", "1.0.0")), record(1, chart_event("a", "2.0.0")), record(2, chart_event("a", "1.5.0")))
+    partition.turn(
+        record(0, chart_event("a", "1.0.0")), record(1, chart_event("a", "2.0.0")), record(2, chart_event("a", "1.5.0"))
+    )
     partition.turn(record(3, chart_event("a", "2.0.0", action="deleted")))
 
     assert partition.head("chart/a").newest == "1.5.0"

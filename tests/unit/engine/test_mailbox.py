@@ -1,0 +1,81 @@
+"""Mailboxes take chunks in order and without holes, and pause only their own topic-partition."""
+
+from __future__ import annotations
+
+from agents.artifact import Mailbox
+from streams.chunks import Chunk
+from tests.events import FakeRecord
+
+
+class Flow:
+    """Writes down what a mailbox asks of the consumer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def full(self, topic: str, partition: int) -> None:
+        self.asked.append(("full", partition))
+
+    def drained(self, topic: str, partition: int) -> None:
+        self.asked.append(("drained", partition))
+
+    def rewind(self, topic: str, partition: int, offset: int) -> None:
+        self.asked.append(("rewind", offset))
+
+    def finished(self, topic: str, partition: int, next_offset: int) -> None:
+        self.asked.append(("finished", next_offset))
+
+
+def chunk(first: int, last: int) -> Chunk:
+    return Chunk("events", 3, [FakeRecord(offset, b"k", b"v", ()) for offset in range(first, last + 1)])
+
+
+def mailbox(flow: Flow, *, position: int = 0, chunks_max: int = 2) -> Mailbox:
+    return Mailbox("events", 3, position, chunks_max, flow)
+
+
+async def test_a_chunk_that_follows_is_taken() -> None:
+    """Chunks that begin where the last one ended are given out in order."""
+    box = mailbox(Flow(), position=10)
+    assert box.offer(chunk(10, 12)) and box.offer(chunk(13, 13))
+    assert [box.take().first, box.take().first] == [10, 13]
+    assert box.next_offset == 14
+
+
+async def test_a_chunk_behind_a_hole_is_refused_and_read_again() -> None:
+    """Taking it would make the hole permanent: dedup by mark would drop what is read late. The position stays."""
+    flow = Flow()
+    box = mailbox(flow, position=10)
+    assert not box.offer(chunk(20, 25))
+    assert not box
+    assert flow.asked == [("rewind", 10)]
+
+
+async def test_a_stale_chunk_is_dropped_without_reading_again() -> None:
+    """A fetch from before a seek that brings only what was taken already costs nothing."""
+    flow = Flow()
+    box = mailbox(flow, position=10)
+    assert not box.offer(chunk(5, 9))
+    assert flow.asked == []
+
+
+async def test_a_burst_of_chunks_that_do_not_follow_asks_once() -> None:
+    """Stale fetches come in bursts; each asking would throw away the answer to the one before."""
+    flow = Flow()
+    box = mailbox(flow, position=10)
+    for first in range(20, 60, 10):
+        box.offer(chunk(first, first + 9))
+    assert flow.asked == [("rewind", 10)]
+
+
+async def test_a_full_mailbox_pauses_itself_and_takes_what_is_on_its_way() -> None:
+    """At the bound the topic-partition is paused; a chunk that was fetched already is not lost; half empty it resumes."""
+    flow = Flow()
+    box = mailbox(flow, chunks_max=2)
+    for first in range(3):
+        assert box.offer(chunk(first, first))
+    assert flow.asked == [("full", 3)]
+    box.take()
+    assert flow.asked == [("full", 3)]
+    box.take()
+    assert flow.asked == [("full", 3), ("drained", 3)]
