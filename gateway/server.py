@@ -43,7 +43,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
         topics = Topics(settings.kafka.topic_prefix)
         replica = Replica(settings.kafka.bootstrap, topics, settings.kafka.partitions, stores)
         status = Status(stores)
-        replica.on_change = status.changed
+        replica.on_change, replica.on_drop = status.changed, status.forget
         audit = AuditIndex(settings.gateway.data_dir / "audit.sqlite")
         stack.callback(audit.close)
         context = Context(

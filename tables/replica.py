@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: Called with the partition and the keys of `artifacts` that have changed, after they are in the store.
 OnChange = Callable[[int, Collection[bytes]], None]
+#: Called with a partition whose store is dropped, before it is: everything that was known from it is void.
+OnDrop = Callable[[int], None]
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -41,10 +43,19 @@ class Progress(msgspec.Struct, frozen=True):
 class Follower:
     """Brings the stores of some partitions up to date and keeps them so. Not concurrent: one task drives it."""
 
-    def __init__(self, reader: LogReader, topics: Topics, stores: Stores, on_change: OnChange | None = None) -> None:
+    def __init__(
+        self,
+        reader: LogReader,
+        topics: Topics,
+        stores: Stores,
+        *,
+        on_change: OnChange | None = None,
+        on_drop: OnDrop | None = None,
+    ) -> None:
         self._reader = reader
         self._stores = stores
         self._on_change = on_change
+        self._on_drop = on_drop
         self._table_of = {topics.changelog(table): table for table in TABLES}
         self._topic_of = {table: topic for topic, table in self._table_of.items()}
         self._positions: dict[TP, int] = {}
@@ -67,6 +78,8 @@ class Follower:
         contradicted = [tp for tp, offset in offsets.items() if offset and not beginnings[tp] <= offset <= self._ends[tp]]
         if contradicted:
             log.warning("store contradicts its changelog; it is rebuilt from there", partition=partition, changelogs=contradicted)
+            if self._on_drop is not None:
+                self._on_drop(partition)
             self._stores.drop(partition)
             self._stores.open(partition)
             offsets = dict.fromkeys(tps, 0)
@@ -175,6 +188,7 @@ class Replica:
         self._follower: Follower | None = None
         self._moved = asyncio.Condition()
         self.on_change: OnChange | None = None
+        self.on_drop: OnDrop | None = None
         self.ready = False
         #: Monotonic time of the last answer from the log: what `/livez` looks at.
         self.polled_at_s = monotonic()
@@ -223,7 +237,7 @@ class Replica:
             pause_s = min(pause_s * 2, 10.0)
 
     async def _follow(self, reader: LogReader) -> None:
-        follower = Follower(reader, self._topics, self._stores, self._changed)
+        follower = Follower(reader, self._topics, self._stores, on_change=self.on_change, on_drop=self.on_drop)
         await follower.assign(range(self._partitions))
         self._follower, asked_at = follower, monotonic()
         while True:
@@ -237,7 +251,3 @@ class Replica:
             if count:
                 async with self._moved:
                     self._moved.notify_all()
-
-    def _changed(self, partition: int, keys: Collection[bytes]) -> None:
-        if self.on_change is not None:
-            self.on_change(partition, keys)

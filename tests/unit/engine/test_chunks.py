@@ -53,8 +53,11 @@ def test_a_batch_is_read_back_as_it_was_written() -> None:
     raw, count = build_batch(records, timestamp_ms=5, producer_id=8, epoch=1, sequence=0, transactional=True, bytes_max=900_000)
     batch = MemoryRecords(raw).next_batch()
 
-    assert count == 300 and len(raw) < 6000
-    assert batch.validate_crc() and batch.is_transactional and batch.producer_id == 8
+    assert count == 300
+    assert len(raw) < 6000
+    assert batch.validate_crc()
+    assert batch.is_transactional
+    assert batch.producer_id == 8
     assert [(r.key, r.value, list(r.headers)) for r in batch] == records
 
 

@@ -164,7 +164,8 @@ def test_the_audit_chain_goes_on_over_turns(partition: Partition) -> None:
         assert expected == link
 
     assert partition.marker.audit_head == link
-    assert [r.seq for r in partition.audit] == list(range(6)) and partition.marker.audit_seq == 6
+    assert [r.seq for r in partition.audit] == list(range(6))
+    assert partition.marker.audit_seq == 6
 
 
 def test_a_receipt_brings_the_pair_in_sync_and_is_audited_once(partition: Partition) -> None:
@@ -262,8 +263,10 @@ def test_a_component_that_is_newly_routed_makes_existing_artifacts_out_of_step(p
     partition.rules = Rules(settings)
     partition.turn()
     head = partition.head("chart/a")
-    assert head.sync["c12"].state is SyncState.BEHIND and head.generation == 2
-    assert partition.marker.routing == settings.routing_hash and partition.marker.routing_after == ""
+    assert head.sync["c12"].state is SyncState.BEHIND
+    assert head.generation == 2
+    assert partition.marker.routing == settings.routing_hash
+    assert partition.marker.routing_after == ""
 
 
 def test_a_component_that_reads_the_log_gets_its_record_with_the_state(tmp_path: Path, settings: Settings) -> None:
