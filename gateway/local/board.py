@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gateway.local.feed import read_report
 from gateway.local.stack import Stack
 
 _OUTCOMES = ("accepted", "refused", "quarantined", "duplicate")
@@ -24,23 +26,26 @@ class Sight(msgspec.Struct, frozen=True):
 
     at_s: float
     status: dict[str, Any] | None = None
+    known: int = 0  # events of this run that JetStream had already: duplicates that never reach the log
     bridge_lag: int = 0
     log_lag: int = 0
 
     @property
     def outcomes(self) -> Mapping[str, int]:
-        return {} if self.status is None else self.status["outcomes"]
+        counted = {} if self.status is None else self.status["outcomes"]
+        return counted | {"duplicate": counted.get("duplicate", 0) + self.known}
 
     @property
     def judged(self) -> int:
         return sum(self.outcomes.get(outcome, 0) for outcome in _OUTCOMES)
 
 
-async def look(stack: Stack, session: aiohttp.ClientSession) -> Sight:
+async def look(stack: Stack, session: aiohttp.ClientSession, reports: Iterable[Path]) -> Sight:
     """Never raises: what is away is shown as away."""
     return Sight(
         time.monotonic(),
         await _status(stack, session),
+        sum(len(line.keys) for path in reports for line in read_report(path) if line.duplicate),
         await _gauge_sum(f"{stack.side_door_url('bridge')}/metrics", "syncmaster_bridge_lag_messages", session),
         await _gauge_sum(f"{stack.side_door_url('worker')}/metrics", "syncmaster_log_lag_records", session),
     )

@@ -113,24 +113,24 @@ def _start_feeds(stack: Stack, options: Options, index: Path | None, per_s_max: 
 
 async def _watch(stack: Stack, options: Options, index: Path | None, session: aiohttp.ClientSession, console: Console) -> None:
     """Until Ctrl-C."""
-    feeds, _ = _start_feeds(stack, options, index, _SAMPLE_PER_S)
+    feeds, reports = _start_feeds(stack, options, index, _SAMPLE_PER_S)
     board = Board(stack)
     console.print(f"status page and API: {stack.gateway_url}   key: {stack.run_file()}", highlight=False)
     if console.is_terminal:
         with Live(board.render(), console=console, refresh_per_second=4) as live:
             while True:
-                await _step(stack, board, feeds, session)
+                await _step(stack, board, feeds, reports, session)
                 live.update(board.render())
     told_s = 0.0
     while True:
-        await _step(stack, board, feeds, session)
+        await _step(stack, board, feeds, reports, session)
         if time.monotonic() - told_s > _LINE_EVERY_S and (line := board.line()):
             told_s = time.monotonic()
             console.print(line, highlight=False, soft_wrap=True)
 
 
-async def _step(stack: Stack, board: Board, feeds: list[Child], session: aiohttp.ClientSession) -> None:
-    board.take(await look(stack, session))
+async def _step(stack: Stack, board: Board, feeds: list[Child], reports: list[Path], session: aiohttp.ClientSession) -> None:
+    board.take(await look(stack, session, reports))
     await asyncio.to_thread(stack.watch)
     publishing = [child.name.removeprefix("feed-") for child in feeds if child.running]
     failed = [f"{child.name} failed, see {child.log}" for child in feeds if child.exit_code]
