@@ -50,7 +50,7 @@ def accept(
     head.provenance = provenance
     head.newest = _newest(head.newest, artifact, overlay)
     head.taken = remember(arrival.taken, head.taken, HEAD_TAKEN_MAX)
-    targets = [t for t in routing.targets(artifact.key) if leads or t.mode == "every" or head.newest == artifact.version]
+    targets = [t for t in routing.targets(artifact.key) if leads or t.mode == "every" or t.newest == "semver"]
     head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest, now_ms)
     overlay.put_head(artifact.key, head)
     overlay.put_version(artifact.key, artifact.version, _version(arrival, version, head.generation, now_ms))

@@ -7,6 +7,7 @@ fold into head and version -> audit. A record that is bad costs only itself.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from streams.ingress import HEADER, Ingress
 from streams.metrics import type_label
 from streams.record_batch import Record
 from tables.audit_record import Outcome as Word
-from tables.model import Head, Marker
+from tables.model import Head, Marker, Sync
 from tables.overlay import Overlay
 
 _command_decoder = msgspec.json.Decoder(Command)
@@ -238,19 +239,28 @@ class Turn:
         self._marker.routing, self._marker.routing_after = self._rules.routing.hash, ""
 
     def _settle_logs(self, artifact: str, head: Head, targets: list[Target]) -> None:
-        """Components that read the log get their record now; the others' sink actors see the changed head."""
+        """Components that read the log get their records now; the others' sink actors see the changed head."""
         for target in targets:
             sync = head.sync.get(target.component)
             if target.sink_type == "log" and sync is not None and sync.delivered < sync.desired:
-                self._log_record(target.component, artifact, sync.desired, sync.version)
+                self._sync[target.component] += self._log_records(artifact, target, sync)
                 head.sync[target.component] = sync_state.settle(sync, now_ms=self._now_ms)
         self._overlay.put_head(artifact, head)
 
-    def _log_record(self, component: str, artifact: str, generation: int, version: str) -> None:
-        entry = self._overlay.version(artifact, version)
-        if entry is not None:
-            value = log_record(component, artifact, generation, version, entry)
-            self._sync[component].append((artifact.encode(), value, []))
+    def _log_records(self, artifact: str, target: Target, sync: Sync) -> list[Record]:
+        """What is between delivered and desired: the newest version, or every one since, the newest under the desired generation."""
+        found = []
+        if target.mode == "every":
+            later = [(e.generation, v, e) for v, e in self._overlay.versions(artifact) if e.generation > sync.delivered]
+            found = [
+                (generation, version, entry)
+                for generation, version, entry in sorted(later, key=itemgetter(0))
+                if version != sync.version
+            ]
+        newest_entry = self._overlay.version(artifact, sync.version)
+        if newest_entry is not None:
+            found.append((sync.desired, sync.version, newest_entry))
+        return [(artifact.encode(), log_record(target.component, artifact, *version), []) for version in found]
 
 
 def _incoming(record: Any) -> tuple[bytes, Incoming]:

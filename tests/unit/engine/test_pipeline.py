@@ -218,6 +218,26 @@ def test_a_deleted_newest_version_gives_way_to_the_greatest_that_is_left(partiti
     assert partition.head("chart/a").newest == "1.5.0"
 
 
+def test_deleting_the_newest_version_moves_those_who_want_the_newest_by_semver(partition: Partition) -> None:
+    """2.0.0, then a late 1.5.0, then 2.0.0 is deleted: c28 desires 1.5.0, and c12, which has it as the last accepted, stays."""
+    partition.turn(record(0, chart_event("a", "2.0.0")), record(1, chart_event("a", "1.5.0")))
+    partition.turn(record(2, chart_event("a", "2.0.0", action="deleted")))
+    syncs = partition.head("chart/a").sync
+
+    assert (syncs["c28"].version, syncs["c28"].desired) == ("1.5.0", 3)
+    assert (syncs["c12"].version, syncs["c12"].desired) == ("1.5.0", 2)
+
+
+def test_signing_an_older_version_moves_nobody_who_wants_the_last_accepted(partition: Partition) -> None:
+    """2.0.0, then 1.5.0, then 2.0.0 is signed: c12 stays at 1.5.0; c28, for which 2.0.0 is newest, gets the signed one."""
+    partition.turn(record(0, chart_event("a", "2.0.0")), record(1, chart_event("a", "1.5.0")))
+    partition.turn(record(2, chart_event("a", "2.0.0", action="signed")))
+    syncs = partition.head("chart/a").sync
+
+    assert (syncs["c12"].version, syncs["c12"].desired) == ("1.5.0", 2)
+    assert (syncs["c28"].version, syncs["c28"].desired) == ("2.0.0", 3)
+
+
 def test_a_manual_sync_raises_the_generation_and_delivers_again(partition: Partition) -> None:
     """Sync now for one component: its pair is behind with a new generation, the others are as they were."""
     partition.turn(record(0, chart_event("argo-cd", "1.0.0")))
@@ -279,4 +299,20 @@ def test_a_component_that_reads_the_log_gets_its_record_with_the_state(tmp_path:
 
     assert [(value["generation"], value["version"]) for value in values] == [(1, "1.0.0"), (2, "1.1.0")]
     assert logged.head("chart/a").sync["c20"].state is SyncState.IN_SYNC
+    logged.stores.close_all()
+
+
+def test_a_log_component_that_wants_every_version_is_backfilled_in_order(tmp_path: Path, settings: Settings) -> None:
+    """Newly routed: one record per version in accepted order, the last under the raised generation."""
+    logged = Partition(tmp_path / "log", settings)
+    logged.turn(*(record(n, chart_event("a", version)) for n, version in enumerate(("2.0.0", "1.0.0", "3.0.0"))))
+    content = settings.model_dump(mode="json")
+    content["components"]["c99"] = {"sink": {"type": "log"}}
+    content["routes"].append({"name": "more", "match": {"artifacts": ["*"]}, "to": ["c99"], "mode": "every"})
+    logged.rules = Rules(Settings.model_validate(content))
+    outcome = logged.turn()
+    values = [msgspec.json.decode(value) for _, value, _ in outcome.sync["c99"] if value]
+
+    assert [(value["version"], value["generation"]) for value in values] == [("2.0.0", 1), ("1.0.0", 2), ("3.0.0", 4)]
+    assert logged.head("chart/a").sync["c99"].state is SyncState.IN_SYNC
     logged.stores.close_all()
