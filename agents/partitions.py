@@ -26,6 +26,7 @@ from streams.chunks import Chunk
 from streams.errors import Fenced, SyncMasterError
 from streams.log_reader import TP, LogReader
 from streams.log_transaction import TransactionalWriter
+from streams.logs import AWAY
 from streams.settings import Settings
 from streams.topics import Topics
 from tables.model import Marker
@@ -139,7 +140,7 @@ class Partitions:
                 log.debug("fenced", error=str(exc))
             except SyncMasterError as exc:
                 metrics.UNIT_ABORTS.labels("log").inc()
-                log.warning("partition starts again from its marker", partition=partition, error=str(exc), pause_s=pause_s)
+                AWAY.warning(log, "kafka", "partition starts again from its marker", partition=partition, error=str(exc))
             except Exception:
                 metrics.UNIT_ABORTS.labels("bug").inc()
                 log.exception("partition failed; it starts again from its marker. Please report this", partition=partition)
@@ -253,7 +254,7 @@ class Partitions:
                     await follower.poll(0.5)
                     pause_s = 0.5
             except SyncMasterError as exc:
-                log.warning("standbys cannot be followed; trying again", error=str(exc), pause_s=pause_s)
+                AWAY.warning(log, "kafka", "standbys cannot be followed; trying again", error=str(exc))
             finally:
                 await reader.aclose()
             await asyncio.sleep(pause_s)

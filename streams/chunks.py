@@ -20,10 +20,17 @@ from typing import Any
 
 import faust
 import msgspec
+import structlog
 from aiokafka import TopicPartition
+from aiokafka import errors as kafka_errors
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from streams.logs import AWAY
+
+log = structlog.get_logger(__name__)
 
 FETCH_WAIT_MS = 50
 
@@ -57,7 +64,7 @@ class ChunkSchema(faust.Schema):
     def compile(self, app: Any, **_: Any) -> Any:
         create_event = app.create_event
 
-        async def decode(message: ChunkMessage, *, propagate: bool = False) -> Any:  # noqa: ARG001
+        async def decode(message: ChunkMessage, *, propagate: bool = False) -> Any:
             return create_event(None, message.chunk, None, message)
 
         return decode
@@ -96,6 +103,21 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Offsets are for lag displays: a commit that fails is no reason to crash, as it is for Faust. The next one comes in a second."""
+        try:
+            return bool(await self.call_thread(self._try_commit, offsets))
+        except kafka_errors.KafkaError as exc:
+            AWAY.warning(log, "kafka", "offsets were not committed; lag displays are behind", error=repr(exc))
+            return False
+
+    async def _try_commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        known = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
+        assigned = consumer.assignment()
+        await consumer.commit({tp: OffsetAndMetadata(offset, "") for tp, offset in known.items() if tp in assigned})
+        return True
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
         """Tell aiokafka itself; Faust's own pause only leaves fetched records lying."""

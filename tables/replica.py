@@ -17,6 +17,7 @@ import structlog
 from streams import metrics
 from streams.errors import Retriable
 from streams.log_reader import TP, Fetched, LogReader, OutOfRange
+from streams.logs import AWAY
 from streams.topics import TABLES, Topics
 from tables.model import MARKER_KEY, Marker
 from tables.store import Stores
@@ -230,7 +231,7 @@ class Replica:
                 pause_s = 0.1
                 await self._follow(reader)
             except Retriable as exc:
-                log.warning("the read replica cannot reach the log; trying again", error=str(exc), pause_s=pause_s)
+                AWAY.warning(log, "kafka", "the read replica cannot reach the log; trying again", error=str(exc))
             finally:
                 await reader.aclose()
             await asyncio.sleep(pause_s)
