@@ -19,15 +19,16 @@ import structlog
 from nats.aio.client import Client
 
 from streams import metrics
-from streams.bridge_stream import StreamBridge, StreamStatistics, run_together
+from streams.bridge_stream import StreamBridge, StreamStatistics
 from streams.errors import ConfigError, Fenced, Gap, Retriable
 from streams.log_append import AppendFailed
-from streams.log_ends import LogEnds, Shrunk
+from streams.log_ends import LogAway, LogEnds, Shrunk
 from streams.logs import AWAY
 from streams.nats_door import ApiError, connect
 from streams.nats_streams import CHECKPOINTS, LEASES, bucket_config, ensure, publishers, stream_config
 from streams.nats_sync import tell_about_sync
 from streams.settings import Settings
+from streams.together import finish, run_together
 from streams.topic_admin import ensure_topics
 from streams.topics import Topics
 
@@ -45,7 +46,7 @@ class BridgeStatistics(msgspec.Struct, frozen=True):
 
 
 class Bridge:
-    """`run` until cancelled or the configuration turns out to be wrong."""
+    """`run` it, ask for `statistics`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -54,9 +55,12 @@ class Bridge:
     def statistics(self) -> BridgeStatistics:
         return BridgeStatistics(tuple(stream.statistics() for stream in self._streams))
 
-    async def run(self) -> None:
-        """Raises ConfigError; everything else is waited for, or tried again."""
-        await persist("kafka", lambda: ensure_topics(self._settings))
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. Raises ConfigError; everything else is waited for, or tried again."""
+        await run_together(self._run(), _until(stop))
+
+    async def _run(self) -> None:
+        await persist("kafka", lambda: finish(ensure_topics(self._settings)))
         while True:
             control = Client()
             try:
@@ -89,13 +93,9 @@ class Bridge:
             await ensure(control, stream_config(self._settings, name))
 
 
-async def run_bridge(settings: Settings, stop: asyncio.Event, *, bridge: Bridge | None = None) -> None:
+async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:
     """The bridge until `stop` is set. Raises ConfigError when it can never work as configured."""
-
-    async def until_stopped() -> None:
-        await stop.wait()
-
-    await run_together((bridge or Bridge(settings)).run(), until_stopped())
+    await Bridge(settings).run(stop)
 
 
 async def keep_serving(stream: StreamBridge, principal: str) -> None:
@@ -148,6 +148,10 @@ async def persist(subject: str, action: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(_PAUSE_S_MAX / 2)
 
 
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
 async def _until_closed(closed: asyncio.Event) -> None:
     await closed.wait()
     raise Retriable("NATS closed the connection; check the user's password and permissions")
@@ -158,5 +162,5 @@ async def _watch(ends: LogEnds) -> None:
         await asyncio.sleep(_LOOK_S)
         try:
             await ends.look()
-        except Retriable as exc:
+        except LogAway as exc:
             AWAY.warning(log, "kafka", "the log is away", error=str(exc))

@@ -30,7 +30,7 @@ from streams.bridge_lease import Lease
 from streams.bridge_links import Links
 from streams.bridge_plan import Checkpoint, Start, plan_start
 from streams.bridge_pull import Puller, Taken
-from streams.errors import Retriable, SyncMasterError
+from streams.errors import SyncMasterError
 from streams.log_append import LogAppender
 from streams.log_ends import LogEnds, Shrunk
 from streams.nats_cell import Cell
@@ -46,13 +46,14 @@ from streams.nats_streams import (
     stream_state,
 )
 from streams.settings import Settings
+from streams.together import run_together
 
 log = structlog.get_logger(__name__)
 
 _HOUSEKEEPING_S = 2.0
 #: Housekeeping comes early when this part of the stream's bound has passed through.
 _EARLY_PART = 0.1
-_GOODBYE_S = 2.0
+_GOODBYE_S = 1.0
 
 
 class StreamStatistics(msgspec.Struct, frozen=True):
@@ -241,19 +242,6 @@ class StreamBridge:
             raise Shrunk("[events] ends before what it had acknowledged")
 
 
-async def run_together(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until one ends, which ends the others; raises what it raised. Nothing is left running."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
-
-
 async def _goodbye(*last_words: Coroutine[Any, Any, None]) -> None:
     """What is nice to have done at the end, as far as it goes: the next serving manages without."""
     for last_word in last_words:
@@ -268,6 +256,3 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
         await asyncio.wait_for(event.wait(), timeout_s)
     except TimeoutError:
         return
-
-
-__all__ = ["Retriable", "StreamBridge", "StreamStatistics", "run_together"]

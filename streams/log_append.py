@@ -18,6 +18,7 @@ from aiokafka import errors as kafka_errors
 
 from streams.errors import Retriable
 from streams.settings import Kafka
+from streams.together import finish
 
 #: One produce request for thousands of records; below aiokafka's own bound of a request, 1 MiB.
 BATCH_BYTES_MAX = 900_000
@@ -53,7 +54,7 @@ class LogAppender:
 
     async def start(self) -> None:
         try:
-            await self._producer.start()
+            await finish(self._producer.start())
         except (kafka_errors.KafkaError, OSError) as exc:
             raise AppendFailed(f"the log is away: {exc!r}") from exc
 

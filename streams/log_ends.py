@@ -14,6 +14,7 @@ from streams.errors import Retriable
 from streams.log_append import Span
 from streams.log_reader import TP, LogReader
 from streams.settings import Kafka
+from streams.together import finish
 
 
 class Shrunk(Retriable):
@@ -53,6 +54,14 @@ class LogEnds:
     async def look(self) -> dict[int, int]:
         """Each partition's end now. Raises LogAway."""
         known = dict(self._highest)  # as of before the question: the answer cannot be older
+        ends = await finish(self._ask())
+        for partition, end in ends.items():
+            if end < known.get(partition, 0):
+                self._shrank(partition, end)
+            self._highest[partition] = max(end, self._highest.get(partition, 0))
+        return ends
+
+    async def _ask(self) -> dict[int, int]:
         reader = self._make_reader()
         try:
             await reader.start()
@@ -61,12 +70,7 @@ class LogEnds:
             raise LogAway(str(exc)) from exc
         finally:
             await reader.aclose()
-        ends = {tp.partition: end for tp, end in answer.items()}
-        for partition, end in ends.items():
-            if end < known.get(partition, 0):
-                self._shrank(partition, end)
-            self._highest[partition] = max(end, self._highest.get(partition, 0))
-        return ends
+        return {tp.partition: end for tp, end in answer.items()}
 
     def lost(self, offsets: Mapping[int, int], ends: Mapping[int, int], answered: int) -> dict[int, int]:
         """Partitions whose log lost records below `offsets`, with its end: now, or in a shrinkage not yet answered."""

@@ -92,5 +92,6 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
 def _rendering(out: TextIO) -> list[Any]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if out.isatty():
-        return [remove_meta, structlog.dev.ConsoleRenderer()]
+        # Plain traces: the pretty ones show local variables, and a password may be one.
+        return [remove_meta, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [remove_meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]

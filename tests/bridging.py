@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from nats.aio.client import Client
 
@@ -16,6 +17,7 @@ from gateway.local.kafka import Kafka
 from gateway.local.nats_server import NatsServer
 from streams.bridge import Bridge
 from streams.bridge_plan import Checkpoint
+from streams.errors import Retriable
 from streams.ingress import HEADER, Ingress
 from streams.nats_cell import Cell
 from streams.nats_streams import CHECKPOINTS
@@ -73,21 +75,23 @@ async def publish(client: Client, principal: str, bodies: Iterable[bytes], heade
     """Into the principal's stream, each acknowledged, many at once; returns how many."""
     js = client.jetstream(timeout=20, publish_async_max_pending=1000)
     futures = [await js.publish_async(f"sm.in.{principal}.test", body, headers=headers) for body in bodies]
-    await asyncio.gather(*futures)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*futures)
     return len(futures)
 
 
 @asynccontextmanager
 async def bridge_running(settings: Settings) -> AsyncIterator[Bridge]:
-    """A bridge in this process; fails the test if it ended by itself."""
-    bridge = Bridge(settings)
-    task = asyncio.create_task(bridge.run())
+    """A bridge in this process; fails the test if it ended by itself, or does not end when it is told to."""
+    bridge, stop = Bridge(settings), asyncio.Event()
+    task = asyncio.create_task(bridge.run(stop))
     try:
         yield bridge
         assert not task.done(), task.exception()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        stop.set()
+        async with asyncio.timeout(10):
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 20.0) -> Any:
@@ -100,10 +104,12 @@ async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float =
 
 
 async def stored_checkpoint(client: Client, stream: str) -> Checkpoint | None:
-    from streams.bridge_checkpoint import _decode
-
-    value = (await Cell(client, CHECKPOINTS, stream).read()).value
-    return _decode(value) if value else None
+    """None also while there is no bucket yet, or NATS is away."""
+    try:
+        value = (await Cell(client, CHECKPOINTS, stream).read()).value
+    except Retriable:
+        return None
+    return msgspec.json.decode(value, type=Checkpoint) if value else None
 
 
 async def wait_taken(bridge: Bridge, principal: str, sequence: int, timeout_s: float = 20.0) -> None:
