@@ -93,9 +93,12 @@ class Bridge:
             await ensure(control, stream_config(self._settings, name))
 
 
-async def run_bridge(settings: Settings, stop: asyncio.Event) -> None:
-    """The bridge until `stop` is set. Raises ConfigError when it can never work as configured."""
-    await Bridge(settings).run(stop)
+async def run_bridge(settings: Settings, stop: asyncio.Event, *, bridge: Bridge | None = None) -> None:
+    """The bridge until `stop` is set. Raises ConfigError when it can never work as configured.
+
+    Whoever wants its statistics while it runs makes the `bridge` and passes it.
+    """
+    await (bridge or Bridge(settings)).run(stop)
 
 
 async def keep_serving(stream: StreamBridge, principal: str) -> None:
