@@ -1,0 +1,1 @@
+"""Benchmarks: SyncMaster beside what one would pick instead, on the same broker, input and work. `python -m benchmarks --help`."""
