@@ -2,7 +2,8 @@
 
     checkpoint  --none---------------------------------> a new incarnation, from the stream's first message
                 --another stream (creation time)-------> "
-                --the stream lost its tail-------------> "       (ends before the checkpoint, or has another message there)
+                --the stream lost its tail-------------> "       (ends before the checkpoint or what the log has, or
+                                                                 has another message there)
                 --the log lost its tail----------------> the same incarnation, from the stream's first message: the grace window
                 --messages missing behind it-----------> Gap
                 --otherwise----------------------------> go on behind it
@@ -19,6 +20,7 @@ import msgspec
 
 from streams.bridge_encode import missing
 from streams.errors import Gap
+from streams.ingress import Ingress
 from streams.nats_streams import StreamState
 
 
@@ -26,7 +28,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Up to `sequence` of the stream the log has acknowledged everything. Stored as JSON under the stream's name.
 
     `offsets` are the log offsets behind the last record that it caused in each partition; `created` and `ingress_ns` (of the message
-    at `sequence`, 0 where unknown) tell whether the stream is still the one that is meant. `instance` wrote it, at `at_ms`.
+    at `sequence`, 0 where unknown) tell whether the stream is still the one that is meant; so does the log, which is asked when `server`,
+    the nats-server's id, has changed. `instance` wrote it, at `at_ms`.
     """
 
     stream: str
@@ -37,6 +40,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     offsets: dict[int, int]
     instance: str
     at_ms: int
+    server: str = ""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -55,16 +59,22 @@ def plan_start(
     message_ns: int | None,
     lost: Mapping[int, int],
     now_s: int,
+    in_log: Ingress | None = None,
+    in_log_ns: int | None = None,
 ) -> Start:
     """`message_ns` is the time of the message at the checkpoint's sequence, None where the stream does not hold it; `lost` are
-    partitions whose log lost records that the checkpoint counts on, with the log's end. Raises Gap."""
+    partitions whose log lost records that the checkpoint counts on, with the log's end; `in_log` is the stream's newest record in the
+    log behind the checkpoint, where one was looked for, and `in_log_ns` the time of the stream's message there. Raises Gap."""
     first = max(stream.first, 1)
     if checkpoint is None:
         return Start(now_s, first, _without_checkpoint(stream_name) if stream.last else "")
     if checkpoint.created != stream.created:
         return Start(max(checkpoint.incarnation + 1, now_s), first, _made_anew(stream_name, checkpoint, stream))
+    if in_log and _forgotten(checkpoint, stream, in_log, in_log_ns):
+        incarnation = max(checkpoint.incarnation, in_log.incarnation) + 1
+        return Start(incarnation, first, _lost_tail(stream_name, in_log.sequence, stream))
     if stream.last < checkpoint.sequence or _other_message(checkpoint, message_ns):
-        return Start(checkpoint.incarnation + 1, first, _lost_tail(stream_name, checkpoint, stream))
+        return Start(checkpoint.incarnation + 1, first, _lost_tail(stream_name, checkpoint.sequence, stream))
     if lost:
         return Start(
             checkpoint.incarnation, min(first, checkpoint.sequence + 1), _log_shrank(stream_name, checkpoint, first, lost)
@@ -77,6 +87,14 @@ def plan_start(
 def _other_message(checkpoint: Checkpoint, message_ns: int | None) -> bool:
     """A lost tail that has grown beyond the checkpoint again shows only in the message itself: purges leave it where it is."""
     return bool(checkpoint.ingress_ns and message_ns is not None and message_ns != checkpoint.ingress_ns)
+
+
+def _forgotten(checkpoint: Checkpoint, stream: StreamState, in_log: Ingress, in_log_ns: int | None) -> bool:
+    """Whether the log has messages of the stream that the stream has no more: not there, another one there, a later incarnation."""
+    if in_log.incarnation != checkpoint.incarnation:
+        return in_log.incarnation > checkpoint.incarnation
+    another = in_log_ns is not None and in_log_ns // 1_000_000 != in_log.ingress_ms
+    return in_log.sequence > stream.last or another
 
 
 def _without_checkpoint(name: str) -> str:
@@ -93,9 +111,9 @@ def _made_anew(name: str, checkpoint: Checkpoint, stream: StreamState) -> str:
     )
 
 
-def _lost_tail(name: str, checkpoint: Checkpoint, stream: StreamState) -> str:
+def _lost_tail(name: str, in_log: int, stream: StreamState) -> str:
     return (
-        f"the stream {name} lost its tail: the log has it up to sequence {checkpoint.sequence}, the stream itself ends at {stream.last} or "
+        f"the stream {name} lost its tail: the log has it up to sequence {in_log}, the stream itself ends at {stream.last} or "
         "holds another message there. A new incarnation begins; see that JetStream syncs to disk (sync_interval: always), and ask its "
         "principal to publish again what was not accepted"
     )

@@ -31,9 +31,11 @@ from streams.bridge_links import Links
 from streams.bridge_plan import Checkpoint, Start, plan_start
 from streams.bridge_pull import Puller, Taken
 from streams.errors import SyncMasterError
+from streams.ingress import Ingress
 from streams.log_append import LogAppender
 from streams.log_ends import LogEnds, Shrunk
 from streams.nats_cell import Cell
+from streams.nats_door import server_id
 from streams.nats_streams import (
     CHECKPOINTS,
     LEASES,
@@ -139,13 +141,16 @@ class StreamBridge:
         before = await keeper.load()
         stream = await stream_state(self._control, self._stream)
         answered, ends = len(self._ends.shrinkages), await self._ends.look()
+        in_log = await self._newest_in_log(before, ends)
         start = plan_start(
             before,
             stream,
             stream_name=self._stream,
-            message_ns=await message_ns(self._control, self._stream, before.sequence) if before and before.sequence else None,
+            message_ns=await self._message_ns(before.sequence if before else 0),
             lost=self._ends.lost(before.offsets, ends, self._answered) if before else {},
             now_s=int(self._links.wall_s()),
+            in_log=in_log,
+            in_log_ns=await self._message_ns(in_log.sequence if in_log else 0),
         )
         if start.alert:
             log.error(start.alert, stream=self._stream, incarnation=start.incarnation, first=start.first)
@@ -154,6 +159,15 @@ class StreamBridge:
         self._checkpoint = keeper.latest
         log.info("serving", stream=self._stream, incarnation=start.incarnation, first=start.first)
         return start
+
+    async def _newest_in_log(self, before: Checkpoint | None, ends: dict[int, int]) -> Ingress | None:
+        """Asked only when the nats-server was started anew: otherwise its streams cannot have lost anything."""
+        if before is None or before.server == server_id(self._control):
+            return None
+        return await self._ends.newest_of(self._stream, before.offsets, ends)
+
+    async def _message_ns(self, sequence: int) -> int | None:
+        return await message_ns(self._control, self._stream, sequence) if sequence else None
 
     def _first_checkpoint(self, before: Checkpoint | None, stream: StreamState, start: Start, ends: dict[int, int]) -> Checkpoint:
         """Going on keeps what is known; going back forgets offsets that the log does not have."""
@@ -168,6 +182,7 @@ class StreamBridge:
             offsets=offsets,
             instance="",
             at_ms=0,
+            server=server_id(self._control),
         )
 
     def _encoder(self, start: Start) -> Encoder:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from streams.errors import Retriable
+from streams.ingress import Ingress
 from streams.log_append import Span
 from streams.log_reader import TP, LogReader
+from streams.log_tail import newest_of
 from streams.settings import Kafka
 from streams.together import finish
 
@@ -71,6 +73,23 @@ class LogEnds:
         finally:
             await reader.aclose()
         return {tp.partition: end for tp, end in answer.items()}
+
+    async def newest_of(self, stream: str, offsets: Mapping[int, int], ends: Mapping[int, int]) -> Ingress | None:
+        """What the log has of a stream behind `offsets`: see `log_tail.py`. Raises LogAway."""
+        return await finish(self._newest_of(stream, self._of_topic(offsets), self._of_topic(ends)))
+
+    async def _newest_of(self, stream: str, since: Mapping[TP, int], ends: Mapping[TP, int]) -> Ingress | None:
+        reader = self._make_reader()
+        try:
+            await reader.start()
+            return await newest_of(reader, stream, since, ends)
+        except Retriable as exc:
+            raise LogAway(str(exc)) from exc
+        finally:
+            await reader.aclose()
+
+    def _of_topic(self, offsets: Mapping[int, int]) -> dict[TP, int]:
+        return {TP(self._topic, partition): offset for partition, offset in offsets.items()}
 
     def lost(self, offsets: Mapping[int, int], ends: Mapping[int, int], answered: int) -> dict[int, int]:
         """Partitions whose log lost records below `offsets`, with its end: now, or in a shrinkage not yet answered."""

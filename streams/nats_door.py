@@ -86,6 +86,11 @@ async def _tell(exc: Exception) -> None:
     )
 
 
+def server_id(client: Client) -> str:
+    """Another one after each start of the server; empty where it is not known."""
+    return str(getattr(client, "_server_info", {}).get("server_id", ""))
+
+
 async def request(client: Client, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> dict[str, Any]:
     """One JetStream request. Raises ApiError where the server refuses, Retriable where nobody (or nobody in time) answers."""
     try:

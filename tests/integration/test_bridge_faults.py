@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -267,3 +268,38 @@ async def _empty_the_topic(settings: Settings) -> None:
     finally:
         await admin.close()
     await ensure_topics(settings)
+
+
+async def test_a_disk_set_back_is_noticed_by_the_log(settings: Settings, fresh_nats: NatsServer, tmp_path: Path) -> None:
+    """Stream and checkpoint lose the same tail and agree; the messages that then get its sequences are not taken for the old ones."""
+    disk, backup = tmp_path / "nats" / "jetstream", tmp_path / "backup"
+    await _carry(settings, fresh_nats, range(10), last=10)
+    fresh_nats.stop()
+    shutil.copytree(disk, backup)
+    fresh_nats.start()
+    await _carry(settings, fresh_nats, range(10, 20), last=20)
+    fresh_nats.stop()
+    shutil.rmtree(disk)
+    shutil.copytree(backup, disk)
+    fresh_nats.start()
+    with capture_logs() as lines:
+        await _carry(settings, fresh_nats, range(20, 25), last=15)
+    assert await _alerted(lines, "lost its tail: the log has it up to sequence 20")
+    log = ingresses(await read_events(settings))
+    incarnations = sorted({ingress.incarnation for found in log.values() for ingress in found})
+    assert len(incarnations) == 2
+    check_nothing_missing(log, STREAM, incarnations[0], range(1, 21))
+    check_nothing_missing(log, STREAM, incarnations[1], range(1, 16))
+    check_first_occurrences_in_stream_order(log)
+
+
+async def _carry(settings: Settings, fresh_nats: NatsServer, numbers: range, last: int) -> None:
+    """Publish with the bridge away, then have it carry everything and write its checkpoint."""
+    async with connected(fresh_nats, settings, "c24") as client, connected(fresh_nats, settings, ADMIN) as admin:
+        if numbers.start == 0:
+            async with bridge_running(settings) as bridge:
+                await wait_taken(bridge, "c24", 0)
+        await publish(client, "c24", [event(number) for number in numbers])
+        async with bridge_running(settings) as bridge:
+            await wait_taken(bridge, "c24", last)
+            await wait_stored(admin, last)

@@ -7,6 +7,7 @@ import pytest
 
 from streams.bridge_plan import Checkpoint, Start, plan_start
 from streams.errors import Gap
+from streams.ingress import Ingress
 from streams.nats_streams import StreamState
 
 NOW_S = 1_800_000_000
@@ -97,3 +98,35 @@ def test_a_purge_of_all_messages_is_a_gap_before_any_new_message() -> None:
     """An emptied stream that ends beyond the checkpoint misses messages, although there is none to read."""
     with pytest.raises(Gap, match="101 to 150"):
         plan(CHECKPOINT, state(first=151, last=150, messages=0), None)
+
+
+def with_log(stream: StreamState, in_log: Ingress, in_log_ns: int | None) -> Start:
+    return plan_start(
+        CHECKPOINT, stream, stream_name="SM_IN_c4", message_ns=555, lost={}, now_s=NOW_S, in_log=in_log, in_log_ns=in_log_ns
+    )
+
+
+def in_log(sequence: int, incarnation: int = 7) -> Ingress:
+    return Ingress("SM_IN_c4", incarnation, sequence, 0, 1234, "nats", "c4", "test")
+
+
+def test_a_log_that_is_only_ahead_of_the_checkpoint_is_ordinary() -> None:
+    """What the log took before the checkpoint was written is in the stream too: the bridge goes on."""
+    assert with_log(STREAM, in_log(140), 1_234_567_890) == Start(7, 101)
+
+
+def test_stream_and_checkpoint_that_went_back_together_are_noticed_by_the_log() -> None:
+    """The log has a sequence that the stream does not have: sequences will be used again, so the incarnation rises."""
+    start = with_log(STREAM, in_log(151), None)
+    assert (start.incarnation, start.first) == (8, 50)
+    assert "the log has it up to sequence 151" in start.alert
+
+
+def test_sequences_used_again_are_noticed_by_the_log() -> None:
+    """The stream has another message (another time) where the log has one."""
+    assert with_log(STREAM, in_log(140), 1_235_000_000).incarnation == 8
+
+
+def test_an_incarnation_is_never_used_again() -> None:
+    """A checkpoint that forgot a new incarnation does not begin it a second time."""
+    assert with_log(STREAM, in_log(3, incarnation=9), 1_234_000_000).incarnation == 10
