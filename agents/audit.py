@@ -20,14 +20,19 @@ class AuditTrail:
         self.seq = marker.audit_seq
         self.head = marker.audit_head or CHAIN_START
         self.records: list[Record] = []
-        self._at_ms = at_ms
-        self._config = config_hash
+        self.at_ms = at_ms
+        self.config = config_hash
 
-    def add(self, ident: str, outcome: Outcome, artifact: str, **fields: Any) -> None:
-        record = AuditRecord(
-            id=ident, seq=self.seq, at_ms=self._at_ms, outcome=outcome, artifact=artifact, config=self._config, **fields
-        )
+    def append(self, record: AuditRecord) -> None:
+        """`record` has this trail's `seq`, `at_ms` and `config`."""
         value = _encode(record)
         self.head = chain(self.head, value)
         self.seq += 1
-        self.records.append((artifact.encode(), value, [(CHAIN_HEADER, self.head.encode())]))
+        self.records.append((record.artifact.encode(), value, [(CHAIN_HEADER, self.head.encode())]))
+
+    def add(self, ident: str, outcome: Outcome, artifact: str, **fields: Any) -> None:
+        self.append(
+            AuditRecord(
+                id=ident, seq=self.seq, at_ms=self.at_ms, outcome=outcome, artifact=artifact, config=self.config, **fields
+            )
+        )

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from streams.ingress import Ingress
+from streams.ingress import Mark
 from tables.model import Head, Marker, Version
 
 HEAD_TAKEN_MAX = 32
 VERSION_TAKEN_MAX = 8
 
 
-def is_repeated(ingress: Ingress, marker: Marker) -> bool:
-    mark = marker.marks.get(ingress.stream)
-    return mark is not None and ingress.mark <= mark
+def is_repeated(stream: str, mark: Mark, marker: Marker) -> bool:
+    known = marker.marks.get(stream)
+    return known is not None and mark <= known
 
 
 def event_hash(principal: str, source: str, ident: str) -> str:
@@ -31,6 +31,8 @@ def is_duplicate(taken: str, head: Head | None, version: Version | None) -> bool
     return (head is not None and taken in head.taken) or (version is not None and taken in version.taken)
 
 
-def remember(taken: str, known: list[str], count_max: int) -> list[str]:
-    """The newest `count_max`, oldest first."""
-    return [*known[-(count_max - 1) :], taken]
+def remember(taken: str, known: list[str], count_max: int) -> None:
+    """Keep the newest `count_max`, oldest first."""
+    known.append(taken)
+    if len(known) > count_max:
+        del known[0]

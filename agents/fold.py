@@ -15,8 +15,6 @@ from streams.ingress import Ingress
 from tables.model import Head, Provenance, Version
 from tables.overlay import Overlay
 
-_ADDS = frozenset({Action.SIGNED, Action.DELETED})
-
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A decoded event together with what it arrived as; `taken` is its hash for dedup."""
@@ -26,6 +24,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     ingress: Ingress
     ingress_text: str
     taken: str
+    version_key: bytes
 
 
 def accept(
@@ -49,11 +48,13 @@ def accept(
     head.accepted += 1
     head.provenance = provenance
     head.newest = _newest(head.newest, artifact, overlay)
-    head.taken = remember(arrival.taken, head.taken, HEAD_TAKEN_MAX)
-    targets = [t for t in routing.targets(artifact.key) if leads or t.mode == "every" or t.newest == "semver"]
-    head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest, now_ms)
+    remember(arrival.taken, head.taken, HEAD_TAKEN_MAX)
+    targets = routing.targets(artifact.key)
+    if not leads:
+        targets = tuple(target for target in targets if target.mode == "every" or target.newest == "semver")
+    head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest or head.version, now_ms)
     overlay.put_head(artifact.key, head)
-    overlay.put_version(artifact.key, artifact.version, _version(arrival, version, head.generation, now_ms))
+    overlay.put_version_at(arrival.version_key, _version(arrival, version, head.generation, now_ms))
     return head, [t for t in targets if t.sink_type == "log" and head.sync[t.component].delivered == head.generation]
 
 
@@ -62,7 +63,8 @@ def leads_to_new_state(head: Head, artifact: Artifact) -> bool:
 
     A signature or a deletion of a version that is not the current one changes that version alone.
     """
-    return artifact.action not in _ADDS or artifact.version == head.version
+    adds_only = artifact.action is Action.SIGNED or artifact.action is Action.DELETED
+    return not adds_only or artifact.version == head.version
 
 
 def _newest(current: str, artifact: Artifact, overlay: Overlay) -> str:
@@ -97,6 +99,8 @@ def _provenance(arrival: Arrival, hlc: str) -> Provenance:
 def _version(arrival: Arrival, before: Version | None, generation: int, now_ms: int) -> Version:
     artifact, body = arrival.event.artifact, arrival.incoming.body
     is_json = body[:1] == b"{" or _embeds(body)
+    taken = [] if before is None else before.taken
+    remember(arrival.taken, taken, VERSION_TAKEN_MAX)
     return Version(
         generation=generation,
         digest=artifact.digest,
@@ -106,7 +110,7 @@ def _version(arrival: Arrival, before: Version | None, generation: int, now_ms: 
         body=msgspec.Raw(body if is_json else b'"' + b2a_base64(body, newline=False) + b'"'),
         body_is_base64=not is_json,
         accepted_ms=now_ms,
-        taken=[arrival.taken] if before is None else remember(arrival.taken, before.taken, VERSION_TAKEN_MAX),
+        taken=taken,
     )
 
 

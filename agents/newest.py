@@ -23,15 +23,31 @@ def greatest(current: str, candidate: str) -> str:
     """
     if not current or current == candidate:
         return candidate
-    ours, theirs = _parsed(current), _parsed(candidate)
+    ours, theirs = precedence(current), precedence(candidate)
     if theirs is None:
         return candidate if ours is None else current
     return candidate if ours is None or theirs >= ours else current
 
 
+#: (major, minor, patch, 1 for a release or 0 for a pre-release, its identifiers): compares as SemVer says.
+Precedence = tuple[int, int, int, int, tuple[tuple[int, int, str], ...]]
+
+
 @lru_cache(maxsize=16_384)
-def _parsed(version: str) -> semver.Version | None:
+def precedence(version: str) -> Precedence | None:
+    """None for what is not SemVer. Nearly all versions are plain `1.2.3` and need no grammar."""
+    plain = version.removeprefix("v")
+    parts = plain.split(".")
+    if len(parts) == 3 and plain.isascii() and all(part.isdecimal() and (part[0] != "0" or part == "0") for part in parts):
+        return int(parts[0]), int(parts[1]), int(parts[2]), 1, ()
     try:
-        return semver.Version.parse(version.removeprefix("v"), optional_minor_and_patch=True)
+        parsed = semver.Version.parse(plain, optional_minor_and_patch=True)
     except ValueError:
         return None
+    identifiers = tuple(map(_identifier, parsed.prerelease.split("."))) if parsed.prerelease else ()
+    return parsed.major, parsed.minor, parsed.patch, 0 if identifiers else 1, identifiers
+
+
+def _identifier(text: str) -> tuple[int, int, str]:
+    """Numbers compare as numbers and are below words; fewer identifiers are below more."""
+    return (0, int(text), "") if text.isdecimal() else (1, 0, text)

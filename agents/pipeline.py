@@ -32,8 +32,9 @@ from streams.events import Event, Incoming
 from streams.ingress import HEADER, Ingress
 from streams.metrics import type_label
 from streams.record_batch import Record
+from tables.audit_record import AuditRecord
 from tables.audit_record import Outcome as Word
-from tables.model import Head, Marker, Sync
+from tables.model import SEP, Head, Marker, Sync
 from tables.overlay import Overlay
 
 _command_decoder = msgspec.json.Decoder(Command)
@@ -84,19 +85,19 @@ class Turn:
         self._marker.events = record.offset + 1
         ingress_text, incoming = _incoming(record)
         ingress = Ingress.decode(ingress_text)
-        if is_repeated(ingress, self._marker):
+        mark = ingress.mark
+        if is_repeated(ingress.stream, mark, self._marker):
             self._repeated += 1
             return
-        self._marker.marks[ingress.stream] = ingress.mark
+        self._marker.marks[ingress.stream] = mark
         try:
             event = self._decoded(record, incoming, ingress)
         except Malformed as exc:
             self._quarantine(record, ingress, incoming, exc)
             return
-        self._judge(
-            record,
-            Arrival(event, incoming, ingress, ingress_text.decode(), event_hash(ingress.principal, event.source, event.id)),
-        )
+        taken = event_hash(ingress.principal, event.source, event.id)
+        version_key = record.key + SEP + event.artifact.version.encode()
+        self._judge(record, Arrival(event, incoming, ingress, ingress_text.decode(), taken, version_key))
 
     def _decoded(self, record: Any, incoming: Incoming, ingress: Ingress) -> Event:
         event = decode_event(incoming, self._rules.limits)
@@ -108,7 +109,7 @@ class Turn:
     def _judge(self, record: Any, arrival: Arrival) -> None:
         artifact = arrival.event.artifact
         head = self._overlay.head(artifact.key)
-        version = None if head is None else self._overlay.version(artifact.key, artifact.version)
+        version = None if head is None else self._overlay.version_at(arrival.version_key)
         if is_duplicate(arrival.taken, head, version):
             self._audit_event(record, arrival, Word.DUPLICATE)
             return
@@ -121,26 +122,39 @@ class Turn:
             arrival, self._overlay, self._rules.routing, version=version, now_ms=self._now_ms, hlc=self._hlc.tick()
         )
         for target in log_targets:
-            value = event_record(target.component, head.generation, arrival.event)
-            self._sync[target.component].append((record.key, value, []))
+            sync = head.sync[target.component]
+            if sync.version == artifact.version:
+                self._sync[target.component].append((record.key, event_record(target.component, sync.desired, arrival.event), []))
+            else:  # the newest version was deleted: what the component needs now is another one
+                self._sync[target.component] += self._log_records(artifact.key, target, sync)
         self._audit_event(record, arrival, Word.ACCEPTED, generation=head.generation)
 
-    def _audit_event(self, record: Any, arrival: Arrival, word: Word, **fields: Any) -> None:
-        event, ingress = arrival.event, arrival.ingress
-        self._audit.add(
-            f"events-{self._partition}-{record.offset}",
-            word,
-            event.artifact.key,
-            principal=ingress.principal,
-            source=event.source,
-            event_id=event.id,
-            type=event.type,
-            version=event.artifact.version,
-            digest=event.artifact.digest or "",
-            ingress=arrival.ingress_text,
-            **fields,
+    def _audit_event(
+        self, record: Any, arrival: Arrival, word: Word, *, generation: int = 0, code: str = "", detail: str = "", rule: str = ""
+    ) -> None:
+        event, artifact, trail = arrival.event, arrival.event.artifact, self._audit
+        trail.append(
+            AuditRecord(
+                id=f"events-{self._partition}-{record.offset}",
+                seq=trail.seq,
+                at_ms=trail.at_ms,
+                outcome=word,
+                artifact=artifact.key,
+                principal=arrival.ingress.principal,
+                source=event.source,
+                event_id=event.id,
+                type=event.type,
+                version=artifact.version,
+                digest=artifact.digest or "",
+                generation=generation,
+                code=code,
+                detail=detail,
+                rule=rule,
+                config=trail.config,
+                ingress=arrival.ingress_text,
+            )
         )
-        self._counts[word, type_label(event.type), ingress.principal] += 1
+        self._counts[word, type_label(event.type), arrival.ingress.principal] += 1
 
     def _quarantine(self, record: Any, ingress: Ingress, incoming: Incoming, why: Malformed) -> None:
         key, ident = record.key.decode(), f"events-{self._partition:05d}-{record.offset:020d}"

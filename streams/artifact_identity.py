@@ -19,9 +19,13 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def artifact(key: str, version: str, digest: str | None, action: Action) -> Artifact:
     """The artifact of a key from `key_of`. Raises Malformed(`version.missing`, `version.invalid`, `digest.invalid`)."""
     check_version(version)
-    if digest is not None and not _DIGEST.fullmatch(digest):
+    if digest is not None and not is_digest(digest):
         raise Malformed("digest.invalid", f"found {cut(digest)}; expected sha256: and 64 hexadecimal digits in lower case")
     return Artifact(key, version, digest, action)
+
+
+def is_digest(text: str) -> bool:
+    return _DIGEST.fullmatch(text) is not None
 
 
 def key_of(kind: str, name: str) -> str:

@@ -24,6 +24,7 @@ from streams.cloudevents import Envelope, check_text, cut, is_json, read, refuse
 from streams.envelope import STAMPED, parse_time
 from streams.errors import Malformed
 from streams.events import Artifact, Event, Incoming
+from streams.fast_event import read_fast
 from streams.rendering import accepted_attributes, to_structured
 from streams.settings import Limits
 from streams.vocabulary import reader_of
@@ -65,7 +66,16 @@ def split(incoming: Incoming, limits: Limits) -> list[Part]:
 
 
 def decode_event(incoming: Incoming, limits: Limits) -> Event:
-    """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes."""
+    """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes. `data` is there if it took the long way."""
+    if not incoming.headers:
+        event = read_fast(incoming.body, limits)
+        if event is not None:
+            return event
+    return decode_slowly(incoming, limits)
+
+
+def decode_slowly(incoming: Incoming, limits: Limits) -> Event:
+    """The long way: every mode, every type, every reason."""
     if _is_batch(incoming):
         _refuse_batch(incoming.body, limits)
     check_text(incoming.body, limits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 from packageurl import PackageURL
@@ -43,15 +44,31 @@ _PLAIN = re.compile(
 )
 
 
-def _read_plain(text: str) -> Purl | None:
+class PlainPurl(NamedTuple):
+    """As it was written; `pairs` are the qualifiers in their order."""
+
+    type: str
+    path: str
+    version: str
+    pairs: list[list[str]]
+
+
+def plain_purl(text: str) -> PlainPurl | None:
+    """None where something has to be decoded, normalised or refused."""
     match = _PLAIN.fullmatch(text)
     if match is None:
         return None
     type_, namespace, name, version, query = match.groups()
-    pairs = [pair.partition("=") for pair in query.split("&")] if query else []
-    if version and type_ == "oci":
-        version = version.lower()
-    return Purl(type_, namespace[:-1], name, version or "", {key: value for key, _, value in pairs})
+    pairs = [pair.split("=", 1) for pair in query.split("&")] if query else []
+    return PlainPurl(type_, namespace + name, version.lower() if version and type_ == "oci" else version or "", pairs)
+
+
+def _read_plain(text: str) -> Purl | None:
+    plain = plain_purl(text)
+    if plain is None:
+        return None
+    namespace, _, name = plain.path.rpartition("/")
+    return Purl(plain.type, namespace, name, plain.version, dict(plain.pairs))
 
 
 def _read_any(text: str) -> Purl:

@@ -101,13 +101,19 @@ def reader_of(type_: str) -> Reader | None:
     return partial(_read_environment, _ENVIRONMENT[what]) if what in _ENVIRONMENT else None
 
 
+def artifact_action(type_: str) -> Action | None:
+    """What a type says happened to an artifact whose kind it leaves open; None for every other type."""
+    match = _TYPE.fullmatch(type_)
+    return None if match is None or type_.startswith("dev.cdeventsx.") else _ARTIFACT.get(match[1])
+
+
 def _read_artifact(action: Action, kind: str | None, subject: str | None, data: msgspec.Raw) -> Artifact:
     event = decode(_artifact_event, data) if data else _ArtifactEvent()
     custom = event.customData if isinstance(event.customData, _Custom) else _NO_CUSTOM
     purl = read_purl(_subject_id(event.subject, subject))
     qualifiers = purl.qualifiers
     media_type = qualifiers.get("media_type") or qualifiers.get("artifact_type")
-    key = _key(kind or custom.kind, purl.type, purl.path, qualifiers.get("repository_url"), media_type)
+    key = artifact_key(kind or custom.kind, purl.type, purl.path, qualifiers.get("repository_url"), media_type)
     digest = _digest(purl) or custom.digest
     return artifact(key, _version(purl, custom) or digest or "", digest, action)
 
@@ -120,7 +126,7 @@ def _subject_id(subject: _Subject | _EnvironmentSubject | None, fallback: str | 
 
 
 @lru_cache(maxsize=8192)
-def _key(kind: str | None, type_: str, path: str, repository: str | None, media_type: str | None) -> str:
+def artifact_key(kind: str | None, type_: str, path: str, repository: str | None, media_type: str | None) -> str:
     """Remembered by what stays the same from one version of an artifact to the next."""
     kind = kind or _kind(type_, media_type or "")
     if kind == "chart":

@@ -56,15 +56,18 @@ class Overlay:
             yield key.decode()
 
     def version(self, artifact: str, version: str) -> Version | None:
-        key = version_key(artifact, version)
+        return self.version_at(version_key(artifact, version))
+
+    def version_at(self, key: bytes) -> Version | None:
+        """By the table's own key: on the path of every event, which has it in hand."""
         found = self._versions.get(key)
         if found is None:
             raw = self._store.get("versions", key)
             found = None if raw is None else _version_decoder.decode(raw)
         return found
 
-    def put_version(self, artifact: str, version: str, entry: Version) -> None:
-        self._versions[version_key(artifact, version)] = entry
+    def put_version_at(self, key: bytes, entry: Version) -> None:
+        self._versions[key] = entry
 
     def versions(self, artifact: str) -> Iterator[tuple[str, Version]]:
         """All versions of the artifact, in no order that matters."""
