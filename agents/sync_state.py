@@ -114,7 +114,7 @@ def apply_event(  # noqa: PLR0917 - on the path of every event, where keywords c
         sync = syncs.get(target.component)
         wanted = version
         if target.newest == "semver" and target.mode == "latest":
-            wanted = newest_semver or version
+            wanted = newest_semver
             if sync is not None and wanted == sync.version and wanted != version:
                 continue  # about an older version: the newest stays what it was
         sync = desire(sync, generation=generation, version=wanted, now_ms=now_ms, mode=target.mode)

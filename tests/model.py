@@ -135,16 +135,12 @@ class Model:
         if leads:
             artifact.version, artifact.digest, artifact.action = version, digest, action
         for _, component, mode, newest in self._targets(key):
-            if leads or mode == "every" or artifact.newest == version:
-                self._desire(key, artifact, component, version, mode, newest)
-
-    def _desire(self, key: str, artifact: Artifact, component: str, version: str, mode: str, newest: str) -> None:
-        pair = artifact.sync.get(component)
-        wanted = (artifact.newest or version) if (mode, newest) == ("latest", "semver") else version
-        if pair is not None and wanted == pair.version and wanted != version:
-            return  # about an older version: the newest stays what it was
-        artifact.sync[component] = Pair(artifact.generation, wanted)
-        self.log.setdefault(component, []).append((key, artifact.generation, wanted))
+            wanted = (artifact.newest or artifact.version) if (mode, newest) == ("latest", "semver") else version
+            pair = artifact.sync.get(component)
+            moved = pair is None or pair.version != wanted or wanted == version
+            if mode == "every" or (leads if newest == "accepted" else moved):
+                artifact.sync[component] = Pair(artifact.generation, wanted)
+                self.log.setdefault(component, []).append((key, artifact.generation, wanted))
 
     def _targets(self, key: str) -> list[tuple[str, str, str, str]]:
         return [route for route in self._routes if fnmatchcase(key, route[0])]

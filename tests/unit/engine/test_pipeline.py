@@ -316,3 +316,21 @@ def test_a_log_component_that_wants_every_version_is_backfilled_in_order(tmp_pat
     assert [(value["version"], value["generation"]) for value in values] == [("2.0.0", 1), ("1.0.0", 2), ("3.0.0", 4)]
     assert logged.head("chart/a").sync["c99"].state is SyncState.IN_SYNC
     logged.stores.close_all()
+
+
+def test_a_log_component_is_told_the_version_that_takes_the_place_of_a_deleted_one(tmp_path: Path, settings: Settings) -> None:
+    """1.0.0, 2.0.0, then 2.0.0 is deleted: the record names 1.0.0, as the state does; a deletion of all names what is gone."""
+    content = settings.model_dump(mode="json")
+    content["components"]["c28"]["sink"] = {"type": "log"}
+    logged = Partition(tmp_path / "log", Settings.model_validate(content))
+    outcome = logged.turn(
+        record(0, chart_event("a", "1.0.0")),
+        record(1, chart_event("a", "2.0.0")),
+        record(2, chart_event("a", "2.0.0", action="deleted")),
+        record(3, chart_event("a", "1.0.0", action="deleted")),
+    )
+    values = [msgspec.json.decode(value) for _, value, _ in outcome.sync["c28"] if value]
+
+    assert [value["version"] for value in values] == ["1.0.0", "2.0.0", "1.0.0", "2.0.0"]
+    assert logged.head("chart/a").sync["c28"].version == "2.0.0"
+    logged.stores.close_all()
