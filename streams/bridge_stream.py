@@ -5,9 +5,10 @@
                                                                   +--> puller: its pulls may be asked for again
 
 The invariant, and why it holds: *in each partition the first occurrences of the stream's sequences are in stream order and without holes.*
-A serving begins at most one behind the checkpoint; the checkpoint never passes what the log acknowledged; from there the serving sends every
-sequence in order (the encoder refuses a hole), one batch of a partition after the other (the appender), and nothing after a failure.
-So each serving adds to each partition a run that begins inside what is there already: two bridges, or a crash, only add repetitions.
+A serving (`bridge_begin.py`) begins at most one behind the checkpoint; the checkpoint never passes what the log acknowledged; from there
+the serving sends every sequence in order (the encoder refuses a hole), one batch of a partition after the other (the appender), and nothing
+after a failure. So each serving adds to each partition a run that begins inside what is there already: two bridges, or a crash, only add
+repetitions.
 """
 
 from __future__ import annotations
@@ -23,25 +24,22 @@ import structlog
 from nats.aio.client import Client
 
 from streams import metrics
+from streams.bridge_begin import begin
 from streams.bridge_checkpoint import CheckpointKeeper
 from streams.bridge_encode import Encoder, Round
 from streams.bridge_grace import GraceWindow
 from streams.bridge_lease import Lease
 from streams.bridge_links import Links
-from streams.bridge_plan import Checkpoint, Start, plan_start
+from streams.bridge_plan import Checkpoint, Start
 from streams.bridge_pull import Puller, Taken
 from streams.errors import SyncMasterError
-from streams.ingress import Ingress
 from streams.log_append import LogAppender
 from streams.log_ends import LogEnds, Shrunk
 from streams.nats_cell import Cell
-from streams.nats_door import server_id
 from streams.nats_streams import (
     CHECKPOINTS,
     LEASES,
-    StreamState,
     ensure,
-    message_ns,
     purge_below,
     stream_config,
     stream_name,
@@ -137,53 +135,11 @@ class StreamBridge:
             )
 
     async def _begin(self, keeper: CheckpointKeeper) -> Start:
-        """Decide where to begin and write it down, before anything is sent."""
-        before = await keeper.load()
-        stream = await stream_state(self._control, self._stream)
-        answered, ends = len(self._ends.shrinkages), await self._ends.look()
-        in_log = await self._newest_in_log(before, ends)
-        start = plan_start(
-            before,
-            stream,
-            stream_name=self._stream,
-            message_ns=await self._message_ns(before.sequence if before else 0),
-            lost=self._ends.lost(before.offsets, ends, self._answered) if before else {},
-            now_s=int(self._links.wall_s()),
-            in_log=in_log,
-            in_log_ns=await self._message_ns(in_log.sequence if in_log else 0),
-        )
-        if start.alert:
-            log.error(start.alert, stream=self._stream, incarnation=start.incarnation, first=start.first)
-        self._answered = answered
-        await keeper.adopt(self._first_checkpoint(before, stream, start, ends))
+        now_s = int(self._links.wall_s())
+        begun = await begin(self._control, self._ends, keeper, self._stream, answered=self._answered, now_s=now_s)
+        self._answered = begun.answered
         self._checkpoint = keeper.latest
-        log.info("serving", stream=self._stream, incarnation=start.incarnation, first=start.first)
-        return start
-
-    async def _newest_in_log(self, before: Checkpoint | None, ends: dict[int, int]) -> Ingress | None:
-        """Asked only when the nats-server was started anew: otherwise its streams cannot have lost anything."""
-        if before is None or before.server == server_id(self._control):
-            return None
-        return await self._ends.newest_of(self._stream, before.offsets, ends)
-
-    async def _message_ns(self, sequence: int) -> int | None:
-        return await message_ns(self._control, self._stream, sequence) if sequence else None
-
-    def _first_checkpoint(self, before: Checkpoint | None, stream: StreamState, start: Start, ends: dict[int, int]) -> Checkpoint:
-        """Going on keeps what is known; going back forgets offsets that the log does not have."""
-        goes_on = before is not None and start.incarnation == before.incarnation and start.first == before.sequence + 1
-        offsets = {p: min(offset, ends.get(p, 0)) for p, offset in before.offsets.items()} if before else {}
-        return Checkpoint(
-            stream=self._stream,
-            created=stream.created,
-            incarnation=start.incarnation,
-            sequence=start.first - 1,
-            ingress_ns=before.ingress_ns if before and goes_on else 0,
-            offsets=offsets,
-            instance="",
-            at_ms=0,
-            server=server_id(self._control),
-        )
+        return begun.start
 
     def _encoder(self, start: Start) -> Encoder:
         return Encoder(

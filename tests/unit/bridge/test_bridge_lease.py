@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from streams.bridge_lease import Lease, Watch
-from streams.errors import Fenced, Retriable
+from streams.errors import Fenced
 from streams.nats_cell import Entry
+from tests.cells import MemoryCell
 
 
 class Clock:
@@ -17,29 +18,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-class MemoryCell:
-    """One key with compare-and-set, as `Cell` has it. `away` makes every write fail."""
-
-    def __init__(self) -> None:
-        self.entry = Entry(None, 0)
-        self.away = False
-
-    async def read(self) -> Entry:
-        return self.entry
-
-    async def write(self, value: bytes, revision: int) -> int:
-        if self.away:
-            raise Retriable("NATS is away")
-        if revision != self.entry.revision:
-            raise Fenced("another one wrote")
-        self.entry = Entry(value, revision + 1)
-        return revision + 1
-
-    async def clear(self, revision: int) -> None:
-        if revision == self.entry.revision:
-            self.entry = Entry(None, revision + 1)
 
 
 def lease(cell: MemoryCell, clock: Clock, instance: str = "one", ttl_s: float = 6.0) -> Lease:
