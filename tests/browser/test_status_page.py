@@ -1,0 +1,150 @@
+"""The status page in a real Chromium, driven by Playwright, over a gateway whose stores are filled by hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.gateways import World, behind, failed, in_sync
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs `chromium` on the PATH; on Debian: apt install chromium"),
+    pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them, each with a profile of its own
+]
+
+#: No sandbox, because suites run as root in containers; the rest keeps the browser itself from talking to anybody.
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LOOPBACK = "127.0.0.1"
+#: The page fetches itself every 2 s; the rest is for a busy machine.
+REFRESHED_MS = 15_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World(tmp_path) as world:
+        world.artifact("chart/argo-cd", c8=in_sync(), c20=in_sync())
+        world.artifact("image/ghcr.io/argoproj/argocd", c8=in_sync())
+        yield world
+
+
+@asynccontextmanager
+async def browsing(browser: Browser, world: World, **options: Any) -> AsyncIterator[Page]:
+    """The gateway's front page, as somebody new sees it; `options` are of the browser's context."""
+    context = await browser.new_context(base_url=str(world.client.make_url("/")), **options)
+    try:
+        page = await context.new_page()
+        await page.goto("/")
+        yield page
+    finally:
+        await context.close()
+
+
+async def log_in(page: Page, key: str) -> None:
+    await page.get_by_label("API key").fill(key)
+    await page.get_by_role("button", name="Open").click()
+
+
+async def test_a_key_opens_the_page(browser: Browser, world: World) -> None:
+    """Whoever gives an API key sees the state of all components, and nothing of it before."""
+    async with browsing(browser, world) as page:
+        assert "argo-cd" not in await page.content()
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("heading", name="Everything is in step")).to_be_visible()
+        for component in ("c8", "c12", "c20", "c28"):
+            await expect(page.get_by_role("rowheader", name=component)).to_be_visible()
+
+
+async def test_a_wrong_key_says_so(browser: Browser, world: World) -> None:
+    """A wrong key leads to the form again, with the reason, and opens nothing."""
+    async with browsing(browser, world) as page:
+        await log_in(page, "not-a-key-of-anybody-here")
+        await expect(page.get_by_role("alert")).to_contain_text("not one of ours")
+        await page.goto("/")
+        await expect(page.get_by_label("API key")).to_be_visible()
+
+
+async def test_the_page_refreshes_itself(browser: Browser, world: World) -> None:
+    """What changes in the state shows on the open page without a click: out of step, failed with its reason, and in step again."""
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("heading", name="Everything is in step")).to_be_visible()
+        world.artifact("chart/argo-cd", c8=behind(), c20=failed())
+        await expect(page.get_by_role("heading", name="2 pairs are out of step")).to_be_visible(timeout=REFRESHED_MS)
+        await expect(page.get_by_role("cell", name="404 gone for good")).to_be_visible()
+        world.artifact("chart/argo-cd", c8=in_sync(), c20=in_sync())
+        await expect(page.get_by_role("heading", name="Everything is in step")).to_be_visible(timeout=REFRESHED_MS)
+
+
+async def test_an_old_page_does_not_look_new(browser: Browser, world: World) -> None:
+    """A page whose gateway does not answer says that what it shows is old."""
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("status")).to_have_text("live", timeout=REFRESHED_MS)
+        await page.context.set_offline(True)
+        await expect(page.get_by_role("status")).to_contain_text("what is shown is old", timeout=REFRESHED_MS)
+
+
+async def test_the_page_works_without_javascript(browser: Browser, world: World) -> None:
+    """Without JavaScript the page is complete, and the browser is told to load it again by itself."""
+    world.artifact("chart/argo-cd", c8=behind(), c20=in_sync())
+    async with browsing(browser, world, java_script_enabled=False) as page:
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("heading", name="1 pair is out of step")).to_be_visible()
+        await expect(page.get_by_role("rowheader", name="chart/argo-cd")).to_be_visible()
+        assert await page.locator("noscript").count() == 1
+
+
+async def test_logging_out_ends_it(browser: Browser, world: World) -> None:
+    """After logging out the page asks for a key again."""
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("operator"))
+        await page.get_by_role("button", name="log out").click()
+        await expect(page.get_by_label("API key")).to_be_visible()
+
+
+async def test_nothing_leaves_the_machine(browser: Browser, world: World) -> None:
+    """The page asks nobody but its gateway for anything: no fonts, no scripts, no images from elsewhere."""
+    async with browsing(browser, world) as page:
+        asked: list[str] = []
+        page.context.on("request", lambda request: asked.append(request.url))
+        await page.goto("/")
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("status")).to_have_text("live", timeout=REFRESHED_MS)
+        assert len(asked) >= 4, "form, login, page, and the page's own refresh"
+        assert {urlsplit(url).hostname for url in asked if not url.startswith("data:")} == {LOOPBACK}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_page_fits_a_phone(browser: Browser, world: World, scheme: str) -> None:
+    """On a narrow screen, light or dark, the page itself never scrolls sideways."""
+    world.artifact("chart/a-name-that-is-longer-than-a-telephone-is-wide-by-far", c8=failed(), c20=behind())
+    async with browsing(browser, world, viewport={"width": 360, "height": 740}, color_scheme=scheme) as page:
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("heading", name="2 pairs are out of step")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
