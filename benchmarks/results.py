@@ -123,7 +123,7 @@ def commit() -> str:
         root = Path(__file__).parents[1]
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         changed = subprocess.run(
-            ["git", "diff", "--quiet", "HEAD", "--", "streams", "tables", "agents", "benchmarks/*.py"], cwd=root
+            ["git", "diff", "--quiet", "HEAD", "--", "streams", "tables", "agents", "benchmarks/*.py"], cwd=root, check=False
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
