@@ -127,15 +127,12 @@ def answer(exc: Exception, principal: str) -> tuple[str, float | None]:
             return "fenced", None
         case Shrunk():
             return "log_shrank", 0.0
-        case AppendFailed():
-            AWAY.warning(
-                log, "kafka", "the log does not take appends; going on from the checkpoint", principal=principal, error=str(exc)
-            )
-            return "append", None
+        case AppendFailed() | LogAway():
+            AWAY.warning(log, "kafka", "the log is away; the stream waits for it", principal=principal, error=str(exc))
+            return "kafka", None
         case Retriable() | ApiError():
-            subject = "kafka" if "the log" in str(exc) else "nats"
-            AWAY.warning(log, subject, "a stream starts again from its checkpoint", principal=principal, error=str(exc))
-            return subject, None
+            AWAY.warning(log, "nats", "NATS is away; the stream waits for it", principal=principal, error=str(exc))
+            return "nats", None
         case _:
             log.error("a stream failed; please report it", principal=principal, exc_info=exc)
             return "error", _PAUSE_S_MAX

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from nats.js.errors import APIError
+from structlog.testing import capture_logs
 
 from gateway.local.kafka import Kafka
 from gateway.local.nats_server import NatsServer
 from streams.nats_streams import stream_name, stream_state
+from streams.nats_sync import tell_about_sync
 from streams.partition import partition_of
 from streams.settings import Settings
 from tests.bridging import (
@@ -143,3 +145,12 @@ async def _taken_by_jetstream(client: Client, body: bytes) -> bool:
             raise
         return False
     return True
+
+
+async def test_the_servers_sync_setting_is_read(settings: Settings) -> None:
+    """The stack that ships syncs before it acknowledges; without the monitoring endpoint the operator is told that nobody knows."""
+    with capture_logs() as lines:
+        await tell_about_sync(settings.nats)
+        await tell_about_sync(settings.nats.model_copy(update={"monitor_url": None}))
+        await tell_about_sync(settings.nats.model_copy(update={"monitor_url": "http://127.0.0.1:1"}))
+    assert [line["log_level"] for line in lines] == ["info", "warning", "warning"]
