@@ -236,7 +236,7 @@ def _filled(batch: Batch, outcome: Outcome, offsets: dict[tuple[str, int], int],
         records = outcome.tables[table]
         for key, value, _ in records:
             assert key is not None
-            batch.apply(table, key, value)
+            batch.apply(table, key, value, outcome.generations.get(key) if table == "versions" else None)
         if records:
             batch.set_offset(table, offsets[topics.changelog(table), partition] + len(records))
     return batch

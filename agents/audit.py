@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.record_batch import Record
-from tables.audit_record import CHAIN_HEADER, CHAIN_START, AuditRecord, Outcome, chain
+from tables.audit_record import CHAIN_HEADER, CHAIN_START, AuditRecord, Outcome, link
 from tables.model import Marker
 
 _encode = msgspec.json.Encoder().encode
@@ -18,7 +18,7 @@ class AuditTrail:
 
     def __init__(self, marker: Marker, at_ms: int, config_hash: str) -> None:
         self.seq = marker.audit_seq
-        self.head = marker.audit_head or CHAIN_START
+        self._link = bytes.fromhex(marker.audit_head or CHAIN_START)
         self.records: list[Record] = []
         self.at_ms = at_ms
         self.config = config_hash
@@ -26,9 +26,14 @@ class AuditTrail:
     def append(self, record: AuditRecord) -> None:
         """`record` has this trail's `seq`, `at_ms` and `config`."""
         value = _encode(record)
-        self.head = chain(self.head, value)
+        self._link = link(self._link, value)
         self.seq += 1
-        self.records.append((record.artifact.encode(), value, [(CHAIN_HEADER, self.head.encode())]))
+        self.records.append((record.artifact.encode(), value, [(CHAIN_HEADER, self._link.hex().encode())]))
+
+    @property
+    def head(self) -> str:
+        """Hex, as the marker keeps it."""
+        return self._link.hex()
 
     def add(self, ident: str, outcome: Outcome, artifact: str, **fields: Any) -> None:
         self.append(

@@ -64,9 +64,11 @@ def render(component: str, artifact: str, generation: int, name: str, version: V
 
 
 class LogRecord(msgspec.Struct, omit_defaults=True, gc=False):
-    """A record of [sync.<component>]: what changed and which event said so, not the event itself. Compact JSON, some 300 bytes."""
+    """A record of [sync.<component>]: what changed and which event said so, not the event itself. Compact JSON, some 300 bytes.
 
-    key: str
+    The record's key is the artifact's; (artifact, generation) is what makes a repetition known.
+    """
+
     artifact: str
     generation: int
     version: str
@@ -77,25 +79,21 @@ class LogRecord(msgspec.Struct, omit_defaults=True, gc=False):
     action: str
 
 
-def event_record(component: str, generation: int, event: Event) -> bytes:
-    """The log record of an event that is being accepted."""
+def event_record(generation: int, event: Event) -> bytes:
+    """The log record of an event that is being accepted, the same for every component that reads the log."""
     artifact = event.artifact
-    key = f"{artifact.key}@{generation}/{component}"
     return _encode(
         LogRecord(
-            key, artifact.key, generation, artifact.version, artifact.digest, event.type, event.id, event.source, artifact.action
+            artifact.key, generation, artifact.version, artifact.digest, event.type, event.id, event.source, artifact.action
         )
     )
 
 
 def log_record(component: str, artifact: str, generation: int, name: str, version: Version) -> bytes:
     """The log record of a version, from state alone."""
-    delivery = render(component, artifact, generation, name, version)
-    named = delivery.attributes
+    named = render(component, artifact, generation, name, version).attributes
     return _encode(
-        LogRecord(
-            delivery.key, artifact, generation, name, version.digest, named["type"], named["id"], named["source"], version.action
-        )
+        LogRecord(artifact, generation, name, version.digest, named["type"], named["id"], named["source"], version.action)
     )
 
 

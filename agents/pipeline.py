@@ -77,7 +77,16 @@ class Turn:
             marker.versions_turn = marker.turn
         if tables["quarantine"]:
             marker.quarantine_turn = marker.turn
-        return Outcome(marker, tables, self._audit.records, self._sync, list(self._overlay.changed), self._counts, self._repeated)
+        return Outcome(
+            marker=marker,
+            tables=tables,
+            generations=self._overlay.generations(),
+            audit=self._audit.records,
+            sync=self._sync,
+            changed=list(self._overlay.changed),
+            events=self._counts,
+            repeated=self._repeated,
+        )
 
     # -- events ----------------------------------------------------------------------------------------------------------------
 
@@ -121,10 +130,11 @@ class Turn:
         head, log_targets = accept(
             arrival, self._overlay, self._rules.routing, version=version, now_ms=self._now_ms, hlc=self._hlc.tick()
         )
+        value = event_record(head.generation, arrival.event) if log_targets else b""
         for target in log_targets:
             sync = head.sync[target.component]
             if sync.version == artifact.version:
-                self._sync[target.component].append((record.key, event_record(target.component, sync.desired, arrival.event), []))
+                self._sync[target.component].append((record.key, value, []))
             else:  # the newest version was deleted: what the component needs now is another one
                 self._sync[target.component] += self._log_records(artifact.key, target, sync)
         self._audit_event(record, arrival, Word.ACCEPTED, generation=head.generation)

@@ -117,9 +117,21 @@ def apply_event(  # noqa: PLR0917 - on the path of every event, where keywords c
             wanted = newest_semver
             if sync is not None and wanted == sync.version and wanted != version:
                 continue  # about an older version: the newest stays what it was
-        sync = desire(sync, generation=generation, version=wanted, now_ms=now_ms, mode=target.mode)
-        result[target.component] = settle(sync, now_ms=now_ms) if target.sink_type == "log" else sync
+        if target.sink_type == "log":
+            result[target.component] = _settled(sync, generation, wanted, now_ms)
+        else:
+            result[target.component] = desire(sync, generation=generation, version=wanted, now_ms=now_ms, mode=target.mode)
     return result
+
+
+def _settled(sync: Sync | None, generation: int, version: str, now_ms: int) -> Sync:
+    """`desire` and `settle` in one: the pair of a component that reads the log, whose record is in the same transaction."""
+    if sync is None:
+        return Sync(generation, generation, version, SyncState.IN_SYNC, now_ms, deliveries=1)
+    superseded, deliveries = sync.superseded + sync.pending, sync.deliveries + 1
+    return Sync(
+        generation, generation, version, SyncState.IN_SYNC, now_ms, 0, 0, "", 0, superseded, deliveries, sync.command, sync.failed
+    )
 
 
 def retarget(head: Head, targets: Iterable[Target], *, now_ms: int) -> Head | None:

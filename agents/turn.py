@@ -32,6 +32,7 @@ class Outcome(msgspec.Struct):
 
     marker: Marker
     tables: dict[str, list[Record]]
+    generations: dict[bytes, int]  # of the versions in `tables`, by their keys
     audit: list[Record]
     sync: dict[str, list[Record]]  # per component with a log sink
     changed: list[str]  # artifact keys whose head changed

@@ -54,6 +54,11 @@ class AuditRecord(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     command: str = ""
 
 
+def link(previous: bytes, value: bytes) -> bytes:
+    """SHA-256 over the previous link's 32 bytes and the stored value."""
+    return hashlib.sha256(previous + value).digest()
+
+
 def chain(previous: str, value: bytes) -> str:
-    """Hex SHA-256 over the previous link's 32 bytes and the stored value."""
-    return hashlib.sha256(bytes.fromhex(previous) + value).hexdigest()
+    """`link` in hex, as headers and markers have it."""
+    return link(bytes.fromhex(previous), value).hex()

@@ -90,6 +90,10 @@ class Overlay:
             "quarantine": [(key, None if entry is None else _encode(entry), []) for key, entry in self._quarantine.items()],
         }
 
+    def generations(self) -> dict[bytes, int]:
+        """Of the versions among the records."""
+        return {key: entry.generation for key, entry in self._versions.items()}
+
     def committed(self) -> None:
         """The turn is in the store. The cache stays, bounded."""
         self.changed = {}

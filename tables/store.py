@@ -5,6 +5,8 @@ A store is a cache of the changelogs: deleting it loses nothing. Invariants:
 * One `Batch` is one RocksDB WriteBatch: the records of a transaction and the changelog offsets they came from are there together
   or not at all, for all three tables at once. That is why the tables share a database and are told apart by a prefix byte.
 * `offset(table)` is the next changelog offset to apply. Everything below it has been applied; nothing at or above it has.
+* There is no write-ahead log: a memtable is flushed whole, records and offsets together, so after a crash the store is what it was
+  at some earlier commit, and the rest is read from the changelogs again: at most the memtables of the partition.
 * A database is opened when its partition is assigned, closed by `close`, never by the garbage collector, and never for a
   partition that is not assigned here.
 
@@ -31,6 +33,7 @@ from rocksdict import (
     ReadOptions,
     WriteBatch,
     WriteBufferManager,
+    WriteOptions,
 )
 
 from streams.errors import Fatal
@@ -58,14 +61,16 @@ class Batch:
     def __init__(self, batch: Any = None) -> None:
         self._batch = WriteBatch(raw_mode=True) if batch is None else batch
 
-    def apply(self, table: str, key: bytes, value: bytes | None) -> None:
+    def apply(self, table: str, key: bytes, value: bytes | None, generation: int | None = None) -> None:
+        """`generation` of a version, where whoever made it still knows; otherwise it is read from the value."""
         if value is None:
             self._batch.delete(_PREFIX[table] + key)
             return
         self._batch.put(_PREFIX[table] + key, value)
         if table == "versions" and key != MARKER_KEY:
             artifact, _, version = key.partition(SEP)
-            generation = _generation_decoder.decode(value).generation
+            if generation is None:
+                generation = _generation_decoder.decode(value).generation
             self._batch.put(_INDEX + artifact + SEP + _U64.pack(generation), version)
 
     def set_offset(self, table: str, next_offset: int) -> None:
@@ -179,6 +184,7 @@ class Stores:
                     f"cannot open the store {path}: {exc}. Is another process using it? Give each its own data_dir; "
                     "the store may be deleted at any time, it is rebuilt from the changelogs"
                 ) from exc
+            database.set_write_options(_without_wal())
             self._open[partition] = PartitionStore(path, database)
         return self._open[partition]
 
@@ -217,6 +223,13 @@ class Stores:
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
         options.set_block_based_table_factory(blocks)
         return options
+
+
+def _without_wal() -> WriteOptions:
+    """The changelog is the write-ahead log. What a crash takes from the memtable, it takes with the offsets: both are read again."""
+    options = WriteOptions()
+    options.disable_wal = True
+    return options
 
 
 def _successor(prefix: bytes) -> bytes | None:

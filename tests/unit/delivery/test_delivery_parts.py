@@ -152,7 +152,6 @@ class TestRender:
         """A log sink's record names what changed and the event that said so, in a few hundred bytes."""
         record = log_record("store", "chart/argo-cd", 5, "1.2.3", accepted("1.2.3", 5))
         assert json.loads(record) == {
-            "key": "chart/argo-cd@5/store",
             "artifact": "chart/argo-cd",
             "generation": 5,
             "version": "1.2.3",
