@@ -91,13 +91,17 @@ async def recovery(
         runs = []
         for number in range(repetitions):
             with progress.task(engine.name, count):
-                runs.append(await _recover(log, engine, command, prefix, count, directory / f"recovery-{engine.name}-{number}"))
+                runs.append(
+                    await _recover(
+                        log, engine, command, prefix, count=count, directory=directory / f"recovery-{engine.name}-{number}"
+                    )
+                )
         rows.append(row("recovery", engine.name, runs, given=count))
         progress.row(rows[-1])
     return rows
 
 
-async def _recover(log: Log, engine: Recovering, command: list[Any], prefix: str, count: int, directory: Path) -> Measurement:
+async def _recover(log: Log, engine: Recovering, command: list[Any], prefix: str, *, count: int, directory: Path) -> Measurement:
     shutil.rmtree(directory, ignore_errors=True)
     state = directory / "state"
     state.mkdir(parents=True)
