@@ -5,6 +5,7 @@ What cannot be changed afterwards is checked rather than mended: with another nu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ RECORD_OVERHEAD_BYTES = 4096
 #: An existing topic that differs in one of these is refused.
 _CHECKED = ("cleanup.policy", "max.message.bytes")
 _TOPIC_EXISTS = 36
+_VISIBLE_ATTEMPTS = 100
+_VISIBLE_PAUSE_S = 0.1
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -83,8 +86,7 @@ async def ensure_topics(settings: Settings) -> None:
         specs = {spec.name: spec for spec in topic_specs(settings)}
         partitions = await _partitions(admin)
         await _create(admin, [spec for name, spec in specs.items() if name not in partitions], settings)
-        there = {name: partitions[name] for name in specs if name in partitions}
-        await _check(admin, specs, there)
+        await _check(admin, specs, await _wait_visible(admin, specs))
     except (kafka_errors.KafkaError, OSError) as exc:
         raise Retriable(f"the log is away: {exc!r}") from exc
     finally:
@@ -104,6 +106,16 @@ def check_limits(settings: Settings) -> None:
 
 async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
     return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+
+
+async def _wait_visible(admin: AIOKafkaAdminClient, specs: Mapping[str, TopicSpec]) -> dict[str, int]:
+    """A broker tells of a topic a moment after it was made; until then nobody can use it, and "exists already" is all one learns."""
+    for _ in range(_VISIBLE_ATTEMPTS):
+        partitions = await _partitions(admin)
+        if specs.keys() <= partitions.keys():
+            return {name: partitions[name] for name in specs}
+        await asyncio.sleep(_VISIBLE_PAUSE_S)
+    raise Retriable("the log has made the topics but does not show them yet")
 
 
 async def _create(admin: AIOKafkaAdminClient, specs: Iterable[TopicSpec], settings: Settings) -> None:
