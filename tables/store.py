@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import msgspec
 from rocksdict import (
@@ -39,6 +40,8 @@ from rocksdict import (
 from streams.errors import Fatal
 from streams.topics import TABLES
 from tables.model import MARKER_KEY, SEP, Marker, Stamp
+
+T = TypeVar("T")
 
 _PREFIX = {"artifacts": b"a", "versions": b"v", "quarantine": b"q"}
 _INDEX = b"g"
@@ -83,6 +86,7 @@ class PartitionStore:
     def __init__(self, path: Path, db: Rdict) -> None:
         self.path = path
         self._db: Any = db
+        self._readers: WeakSet[Generator[Any]] = WeakSet()
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._db.get(_PREFIX[table] + key)
@@ -95,15 +99,20 @@ class PartitionStore:
         """Records whose key starts with `prefix` and is greater than `after`, in key order, without the marker."""
         space = _PREFIX[table]
         start = space + (after if after is not None and after >= prefix else prefix)
-        yield from self._range(start, space + prefix, len(space), skip=None if after is None else space + after)
+        return self._reading(self._range(start, space + prefix, len(space), skip=None if after is None else space + after))
 
     def versions_after(self, artifact: str, generation: int) -> Iterator[tuple[int, str]]:
         """(generation, version) of the artifact's versions accepted after `generation`, oldest first. Entries may be stale."""
         prefix = _INDEX + artifact.encode() + SEP
-        for key, value in self._range(prefix + _U64.pack(generation + 1), prefix, len(prefix), skip=None):
-            yield _U64.unpack(key)[0], value.decode()
+        found = self._range(prefix + _U64.pack(generation + 1), prefix, len(prefix), skip=None)
+        return self._reading((_U64.unpack(key)[0], value.decode()) for key, value in found)
 
-    def _range(self, start: bytes, bound: bytes, strip: int, *, skip: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    def _reading(self, rows: Generator[T]) -> Iterator[T]:
+        """A live iterator keeps the database open and locked, whatever `close` says; so `close` ends those that are left."""
+        self._readers.add(rows)
+        return rows
+
+    def _range(self, start: bytes, bound: bytes, strip: int, *, skip: bytes | None) -> Generator[tuple[bytes, bytes]]:
         for key, value in self._walk(start, _successor(bound)):
             if key != skip and key[1:] != MARKER_KEY:
                 yield key[strip:], value
@@ -147,6 +156,9 @@ class PartitionStore:
         return int(self._db.property_int_value("rocksdb.total-sst-files-size") or 0)
 
     def close(self) -> None:
+        """Whoever still reads finds no more rows."""
+        for rows in list(self._readers):
+            rows.close()
         self._db.close()
 
 

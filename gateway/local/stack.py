@@ -113,7 +113,7 @@ class Stack:
         if "SYNCMASTER_NATS_URL" not in os.environ:
             self._say("starting nats-server")
             self._nats = NatsServer(self.directory / "nats", self.settings, port=4222, http_port=8222)
-            self._env["SYNCMASTER_NATS_URL"] = self._nats.url
+            self._env |= {"SYNCMASTER_NATS_URL": self._nats.url, "SYNCMASTER__NATS__MONITOR_URL": self._nats.monitoring_url}
         if "SYNCMASTER_KAFKA_BOOTSTRAP" not in os.environ:
             self._say("starting Kafka")
             self._kafka = Kafka(self.directory / "kafka", limits=self.settings.limits, port=9092)
