@@ -8,14 +8,15 @@ BIN := $(VENV)/bin
 # One stamp for each set of requirements; `dev` holds what `run` needs as well.
 RUN_STAMP := $(VENV)/.installed-local
 DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(VENV)/.installed-bench
 
 # make run INDEX=path-or-url/index.yaml ONCE=1 TIMEOUT_S=600
 UP := $(if $(INDEX),--index '$(INDEX)') $(if $(filter-out 0,$(ONCE)),--once) $(if $(TIMEOUT_S),--timeout-s $(TIMEOUT_S))
 
-.PHONY: help run test lint types imports unit clean
+.PHONY: help run test lint types imports unit bench bench-long clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 run: $(RUN_STAMP) ## start everything on this machine; INDEX=…/index.yaml imports a Helm repository, ONCE=1 ends when all is in sync
 	@exec $(BIN)/syncmaster up $(UP)
@@ -34,6 +35,12 @@ imports: $(DEV_STAMP) ## the order of the packages
 
 unit: $(DEV_STAMP) ## the tests only, on real NATS and Kafka; ARGS='-k bridge' passes options to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(BENCH_STAMP) ## SyncMaster beside its peers, under 15 minutes; QUICK=1: the hot path only, under 5; ARGS='--help' tells more
+	$(BIN)/python -m benchmarks $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+bench-long: $(BENCH_STAMP) ## sweeps by artifacts, age and partitions, and ten minutes of load: about an hour
+	$(BIN)/python -m benchmarks --long $(ARGS)
 
 clean: ## remove the virtual environment, caches and what local runs have kept (.syncmaster)
 	rm -rf $(VENV) .syncmaster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
@@ -54,4 +61,9 @@ $(RUN_STAMP): pyproject.toml | $(BIN)/python
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	@echo 'installing into $(VENV), once; this takes a minute or two'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(RUN_STAMP) $(BENCH_STAMP)
+
+$(BENCH_STAMP): pyproject.toml | $(BIN)/python
+	@echo 'installing into $(VENV), once; this takes a minute or two'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(RUN_STAMP)

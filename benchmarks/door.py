@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
+from nats.aio.client import Client
 
 from benchmarks import product
 from benchmarks.measure import Measurement, peak_rss_bytes, sample
@@ -20,7 +21,6 @@ from benchmarks.nats import BenchNats, at, client, make_stream, with_secrets
 from benchmarks.progress import Progress
 from benchmarks.results import Row, row
 from benchmarks.workload import PRINCIPAL, body
-from nats.aio.client import Client
 from streams.nats_door import request
 from streams.settings import Settings
 

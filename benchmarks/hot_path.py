@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.engines import ENGINES, Engine, Input, Run
 from benchmarks.environments import Missing
 from benchmarks.log import Log
-from benchmarks.measure import Measurement, measure
+from benchmarks.measure import WARM_PART, Measurement, measure
 from benchmarks.progress import Progress
 from benchmarks.results import Row, row
 from benchmarks.workload import Fingerprint, Workload, write
@@ -75,7 +75,7 @@ async def hot_path(
     """A row per engine that can run here."""
     engines = list(engines)
     sizes = {engine.name: int(min(workload.events, engine.speed * slow_run_s)) for engine in engines}
-    inputs = {size: await _written(log, path, workload._replace(events=size), progress) for size in sorted(set(sizes.values()))}
+    inputs = {size: await written(log, path, workload._replace(events=size), progress) for size in sorted(set(sizes.values()))}
     expected = {size: Expected(workload._replace(events=size), min(inputs)) for size in inputs}
     rows = []
     for engine in engines:
@@ -83,7 +83,7 @@ async def hot_path(
         try:
             runs, result = [], ""
             for number in range(repetitions):
-                measurement, run = await measured(log, engine, source, directory, number, progress)
+                measurement, run = await measured(log, engine, source, directory, progress, number=number)
                 runs.append(measurement)
                 if engine.does_the_work:
                     result = await expected[source.events].check(log, run.updates, source.partitions)
@@ -96,32 +96,37 @@ async def hot_path(
 
 
 async def measured(
-    log: Log, engine: Engine, source: Input, directory: Path, number: int, progress: Progress
+    log: Log, engine: Engine, source: Input, directory: Path, progress: Progress, *, number: int = 0, warm_part: float = WARM_PART
 ) -> tuple[Measurement, Run]:
+    """One run of one engine, from nothing."""
     run = engine.start(source, directory, number)
     await run.prepare(log)
+    started = False
 
-    async def count() -> int:
-        return sum(await log.ends(run.audit, source.partitions)) if run.audit in started else await _appeared()
+    async def audited() -> int:
+        nonlocal started
+        started = started or run.audit in await log.topics()
+        return sum(await log.ends(run.audit, source.partitions)) if started else 0
 
-    async def _appeared() -> int:
-        started.update({run.audit} & set(await log.topics()))
-        return 0
-
-    started: set[str] = set()
     run.child.start()
     try:
         with progress.task(engine.name, source.events) as advance:
             result = await measure(
-                run.child, events=source.events, progress=count, done=lambda: run.done(log), on_progress=advance
+                run.child,
+                events=source.events,
+                progress=audited,
+                done=lambda: run.done(log),
+                on_progress=advance,
+                warm_part=warm_part,
             )
     finally:
         run.child.kill9()  # it has nothing left to do that anybody would read
     return result, run
 
 
-async def _written(log: Log, path: str, workload: Workload, progress: Progress) -> Input:
-    source = Input(f"{path.replace('_', '-')}-{workload.events}", PARTITIONS, workload.events)
+async def written(log: Log, path: str, workload: Workload, progress: Progress, *, partitions: int = PARTITIONS) -> Input:
+    """The workload in a topic of its own."""
+    source = Input(f"{path.replace('_', '-')}-{workload.events}", partitions, workload.events)
     await log.create([source.topic], source.partitions)
     with progress.task(f"writing {workload.events:,} events", workload.events):
         await write(log.bootstrap, source.topic, source.partitions, workload)

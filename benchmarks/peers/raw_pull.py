@@ -73,12 +73,13 @@ async def own(client: PullClient, stream: str, count: Count) -> None:
         await puller.release(taken)
 
 
-async def main(url: str, user: str, password_file: str, stream: str, messages: str, kind: str) -> None:
-    client = PullClient() if kind == "own" else Client()
-    await client.connect(url, user=user, password=Path(password_file).read_text(), inbox_prefix=f"_INBOX_{user}")
-    await (own if kind == "own" else nats_py)(client, stream, Count(int(messages)))  # type: ignore[operator]
+async def main(url: str, user: str, password: str, *, stream: str, messages: int, kind: str) -> None:
+    client: Any = PullClient() if kind == "own" else Client()
+    await client.connect(url, user=user, password=password, inbox_prefix=f"_INBOX_{user}")
+    await {"own": own, "nats-py": nats_py}[kind](client, stream, Count(messages))
     await asyncio.Event().wait()  # until the harness has looked at it
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[1:7]))
+    url, user, password_file, stream, messages, kind = sys.argv[1:]
+    uvloop.run(main(url, user, Path(password_file).read_text(), stream=stream, messages=int(messages), kind=kind))

@@ -7,7 +7,6 @@ With `--recover` the agent does nothing, the table is rebuilt from its changelog
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -68,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

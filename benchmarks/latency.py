@@ -1,0 +1,250 @@
+"""End to end: from the moment an event is due to be published over NATS to the moment the component has it. And latency against load.
+
+NATS (sync always), Kafka, bridge and worker are processes as in production; publisher and components are in this process, on one clock. The
+moment that counts is when the event *was due*, not when a busy publisher came to send it, and it travels in the event's id.
+Three components, one per kind of sink, each get every event: `portal` over HTTP, `chef` by NATS request, `store` from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import psutil
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from benchmarks import product
+from benchmarks.log import Log
+from benchmarks.measure import Measurement, peak_rss_bytes, sample
+from benchmarks.nats import BenchNats, at, client, with_secrets
+from benchmarks.progress import Progress
+from benchmarks.results import Row, row
+from benchmarks.workload import PRINCIPAL, body
+from gateway.local.ports import LOOPBACK
+from gateway.local.process import Child
+from streams.nats_door import request
+from streams.settings import Settings
+from streams.topics import Topics
+
+PARTITIONS = 4
+COMPONENTS = ("portal", "chef", "store")
+STEADY_PER_S = 1000
+LOADS_PER_S = (250, 500, 1000, 2000, 3000, 4000)
+_ARTIFACTS = 2000
+_TICK_S = 0.002
+_SETTLE_S = 20.0
+_IN_FLIGHT_MAX = 512
+
+
+class Arrivals:
+    """When each component had which event. An event is known by its id, `<number>-<due_ns>`."""
+
+    def __init__(self) -> None:
+        self.latencies_s: dict[str, list[float]] = {name: [] for name in COMPONENTS}
+
+    def note(self, component: str, ident: str) -> None:
+        self.latencies_s[component].append((time.perf_counter_ns() - int(ident.rpartition("-")[2])) / 1e9)
+
+    def clear(self) -> None:
+        for latencies in self.latencies_s.values():
+            latencies.clear()
+
+    def percentiles_ms(self, component: str) -> dict[str, float]:
+        cuts = quantiles(self.latencies_s[component], n=1000, method="inclusive")
+        return {"p50": round(cuts[499] * 1000, 2), "p99": round(cuts[989] * 1000, 2), "p999": round(cuts[998] * 1000, 2)}
+
+
+class Stack:
+    """Everything between publisher and components, running; made by `running`."""
+
+    def __init__(self, settings: Settings, publisher: Client, arrivals: Arrivals, worker: Child, bridge: Child) -> None:
+        self.settings, self.publisher, self.arrivals, self.worker, self.bridge = settings, publisher, arrivals, worker, bridge
+        self._next = 0
+
+    async def load(self, per_s: int, seconds: float, on_tick: Callable[[], None] = lambda: None) -> tuple[int, float]:
+        """Publish at that rate for that long. Returns how many were acknowledged, and in what time."""
+        slots, count, started_s = asyncio.Semaphore(_IN_FLIGHT_MAX), int(per_s * seconds), time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for index in range(count):
+                due_s = started_s + index / per_s
+                if (ahead_s := due_s - time.perf_counter()) > 0:
+                    on_tick()
+                    await asyncio.sleep(max(ahead_s, _TICK_S))
+                await slots.acquire()
+                group.create_task(self._publish(due_s, slots))
+        return count, time.perf_counter() - started_s
+
+    async def _publish(self, due_s: float, slots: asyncio.Semaphore) -> None:
+        number, self._next = self._next, self._next + 1
+        count, artifact = divmod(number, _ARTIFACTS)
+        payload = body(number, artifact, count + 1).replace(f"{number:016x}".encode(), f"{number}-{int(due_s * 1e9)}".encode())
+        try:
+            await request(self.publisher, f"sm.in.{PRINCIPAL}.bench", payload)
+        finally:
+            slots.release()
+
+    async def settle(self, events: int, component: str) -> bool:
+        """Wait until the component has so many events; False if it does not get them in 20 s."""
+        deadline = time.monotonic() + _SETTLE_S
+        while len(self.arrivals.latencies_s[component]) < events and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return len(self.arrivals.latencies_s[component]) >= events
+
+
+async def latency(log: Log, directory: Path, progress: Progress, *, seconds: float = 20.0) -> tuple[list[Row], dict[str, float]]:
+    """Rows per component at the steady rate; and p50 and p99 of the component that is reached over HTTP, in ms."""
+    async with running(log, directory) as stack:
+        rows = await _steady(stack, STEADY_PER_S, seconds, progress)
+    over_http = next(row for row in rows if row["engine"] == "http")
+    return rows, {"p50": over_http["p50_ms"], "p99": over_http["p99_ms"]}
+
+
+async def latency_by_load(
+    log: Log, directory: Path, progress: Progress, *, seconds: float = 8.0, loads: tuple[int, ...] = LOADS_PER_S
+) -> list[Row]:
+    """From idle up to where the stack does not keep up any more."""
+    rows = []
+    async with running(log, directory) as stack:
+        for per_s in loads:
+            rows += await _steady(stack, per_s, seconds, progress, path="latency_by_load")
+            if rows[-1]["events_per_s"] < 0.95 * per_s:
+                break
+    return rows
+
+
+async def _steady(stack: Stack, per_s: int, seconds: float, progress: Progress, path: str = "latency") -> list[Row]:
+    stack.arrivals.clear()
+    warm, _ = await stack.load(per_s, min(3.0, seconds / 2))
+    for component in COMPONENTS:
+        await stack.settle(warm, component)
+    stack.arrivals.clear()
+    process = psutil.Process(stack.worker.pid)
+    before = sample(process, 0)
+    with progress.task(f"{per_s:,} events/s", int(per_s * seconds)) as advance:
+        count, took_s = await stack.load(per_s, seconds, lambda: advance(len(stack.arrivals.latencies_s["portal"])))
+        kept_up = [await stack.settle(count, component) for component in COMPONENTS]
+    after = sample(process, count)
+    measured = Measurement(count, took_s, after.cpu_s - before.cpu_s, peak_rss_bytes(process), [])
+    rows = []
+    for kind, component, complete in zip(("http", "nats", "log"), COMPONENTS, kept_up, strict=True):
+        percentiles: dict[str, Any] = {f"{name}_ms": value for name, value in stack.arrivals.percentiles_ms(component).items()}
+        got = len(stack.arrivals.latencies_s[component])
+        rows.append(row(path, kind, [measured], rate_per_s=per_s, delivered=got, complete=complete, **percentiles))
+        progress.say(f"{per_s:>6,}/s  {kind:5} {percentiles}  {got:,} of {count:,}")
+    return rows
+
+
+@asynccontextmanager
+async def running(log: Log, directory: Path) -> AsyncIterator[Stack]:
+    arrivals = Arrivals()
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(_http_component("portal", arrivals))
+        content = with_secrets(_configuration(log.bootstrap, directory, url), directory)
+        server = BenchNats(directory / "nats", product.settings_of(content))
+        server.start()
+        stack.callback(server.kill9)
+        content = at(content, server)
+        settings = product.settings_of(content)
+        bridge, worker = (product.command(name, content, directory / name) for name in ("bridge", "worker"))
+        for child in (bridge, worker):
+            child.start()
+            stack.callback(child.stop)
+        await stack.enter_async_context(_nats_component("chef", settings, arrivals))
+        await stack.enter_async_context(_log_component("store", settings, log, arrivals))
+        publisher = await stack.enter_async_context(client(settings, PRINCIPAL))
+        started = Stack(settings, publisher, arrivals, worker, bridge)
+        await _wait_ready(started)
+        yield started
+
+
+def _configuration(bootstrap: str, directory: Path, url: str) -> dict[str, Any]:
+    content = product.configuration(bootstrap, directory.name, PARTITIONS, directory / "data")
+    content["components"] = {
+        "portal": {"sink": {"type": "http", "url": url}, "in_flight_max": 64},
+        "chef": {"sink": {"type": "nats", "mode": "request", "subject": "sync.chef.{kind}"}, "in_flight_max": 64},
+        "store": {"sink": {"type": "log"}},
+    }
+    content["principals"]["chef"] = {"verbs": ["read"]}
+    content["routes"] = [{"name": "charts", "match": {"artifacts": ["chart/*"]}, "to": list(COMPONENTS), "mode": "every"}]
+    return content
+
+
+async def _wait_ready(stack: Stack) -> None:
+    """One event after the other until one has come all the way, and then a moment for what else was on its way."""
+    deadline = time.monotonic() + 60
+    while not all(stack.arrivals.latencies_s.values()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no event comes through; see {stack.worker.log} and {stack.bridge.log}")
+        with contextlib.suppress(Exception):  # the stream is not there before the bridge
+            await stack.load(10, 0.1)
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def _http_component(name: str, arrivals: Arrivals) -> AsyncIterator[str]:
+    async def take(incoming: web.Request) -> web.Response:
+        arrivals.note(name, incoming.headers["ce-id"])
+        await incoming.read()
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/events", take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
+    try:
+        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/events"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _nats_component(name: str, settings: Settings, arrivals: Arrivals) -> AsyncIterator[None]:
+    async def take(message: Msg) -> None:
+        arrivals.note(name, (message.headers or {})["ce-id"])
+        await message.respond(b'{"status":"ok"}')
+
+    async with client(settings, name) as component:
+        await component.subscribe(f"sync.{name}.*", cb=take)
+        yield
+
+
+@asynccontextmanager
+async def _log_component(name: str, settings: Settings, log: Log, arrivals: Arrivals) -> AsyncIterator[None]:
+    topic = Topics(settings.kafka.topic_prefix).sync(name)
+    deadline = time.monotonic() + 60
+    while topic not in await log.topics():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the topic {topic} was not made")
+        await asyncio.sleep(0.2)
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=settings.kafka.bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=100,
+    )
+
+    async def take() -> None:
+        async for record in consumer:
+            arrivals.note(name, json.loads(record.value)["id"])
+
+    await consumer.start()
+    task = asyncio.create_task(take())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await consumer.stop()
