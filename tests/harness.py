@@ -141,7 +141,9 @@ class Cluster:
         return self.directory / f"worker-{worker}" / "stores"
 
     def _worker(self, number: int, command: Sequence[str] | None) -> Child:
-        env = {"SYNCMASTER__WORKER__DATA_DIR": str(self.directory / f"worker-{number}")}
+        directory = self.directory / f"worker-{number}"
+        # The second is for tests/fault/worker_main.py; nothing else looks at it.
+        env = {"SYNCMASTER__WORKER__DATA_DIR": str(directory), "SYNCMASTER_FAULT_DIE_AT": f"{directory}.die-at"}
         return self._syncmaster("worker", f"worker-{number}", env, command)
 
     def _syncmaster(
