@@ -25,6 +25,7 @@ from streams.settings import Nats
 DOOR_HEADER = "sm-door"
 #: A stream's incarnation changes only when it is made anew; it is asked for again after this long.
 _INCARNATION_S = 1.0
+_FIRST_CHECKPOINT_S = 1.0
 
 
 class DoorState(StrEnum):
@@ -87,11 +88,19 @@ class Publisher:
         return Published(stream, incarnation, int(ack["seq"]), bool(ack.get("duplicate", False)))
 
     async def _incarnation(self, stream: str) -> int:
-        """From the bridge's checkpoint; 1 while no bridge has served the stream."""
+        """From the bridge's checkpoint, which is there a moment after the stream's first message.
+
+        While no bridge has served the stream it is 1, below every real one: a read with such a token waits for the stream's first
+        event in that partition, which may be an earlier one.
+        """
         asked_at, known = self._incarnations.get(stream, (float("-inf"), 1))
         if time.monotonic() - asked_at > _INCARNATION_S:
-            checkpoint = (await Cell(self._client, CHECKPOINTS, stream).read()).value
-            known = int(json.loads(checkpoint).get("incarnation", 1)) if checkpoint else 1
+            deadline = time.monotonic() + (_FIRST_CHECKPOINT_S if stream not in self._incarnations else 0)
+            while (
+                not (checkpoint := (await Cell(self._client, CHECKPOINTS, stream).read()).value) and time.monotonic() < deadline
+            ):
+                await asyncio.sleep(0.05)
+            known = int(json.loads(checkpoint)["incarnation"]) if checkpoint else 1
             self._incarnations[stream] = (time.monotonic(), known)
         return known
 
