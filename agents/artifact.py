@@ -81,7 +81,9 @@ class Mailbox:
         self.next_offset = chunk.last + 1
         self._chunks.append(chunk)
         metrics.CHUNK_RECORDS.labels(self.topic).observe(len(chunk.records))
-        if len(self._chunks) >= self._chunks_max and not self._is_full:
+        if (
+            len(self._chunks) >= self._chunks_max
+        ):  # said again for each that comes all the same: a seek has the fetching start again
             self._is_full = True
             self._flow.full(self.topic, self._partition)
         return True

@@ -96,9 +96,12 @@ class Partitions:
 
     async def revoke(self, grace_s: float) -> None:
         """Let go of every owned partition: turns under way finish within `grace_s` or are given up. Stores stay open."""
-        for actor in self._actors.values():
-            actor.stop()
         owners, self._owners = self._owners, {}
+        for partition, owner in owners.items():
+            if partition in self._actors:
+                self._actors[partition].stop()
+            else:
+                owner.cancel()  # still recovering, or waiting to begin again: there is nothing to finish
         if owners:
             _, late = await asyncio.wait(owners.values(), timeout=grace_s)
             for task in late:
