@@ -122,6 +122,9 @@ def _element(incoming: Incoming, limits: Limits) -> Part:
 
 
 def _part(incoming: Incoming, limits: Limits) -> Part:
+    event = None if incoming.headers else read_fast(incoming.body, limits)
+    if event is not None:
+        return Part(event.artifact.key, incoming)
     try:
         check_text(incoming.body, limits)
         envelope, _ = read(incoming)
