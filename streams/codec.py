@@ -42,6 +42,7 @@ __all__ = [
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch"
+_SAYS_STRUCTURED = {"content-type": STRUCTURED}
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -67,11 +68,14 @@ def split(incoming: Incoming, limits: Limits) -> list[Part]:
 
 def decode_event(incoming: Incoming, limits: Limits) -> Event:
     """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes. `data` is there if it took the long way."""
-    if not incoming.headers:
-        event = read_fast(incoming.body, limits)
-        if event is not None:
-            return event
-    return decode_slowly(incoming, limits)
+    return _short_way(incoming, limits) or decode_slowly(incoming, limits)
+
+
+def _short_way(incoming: Incoming, limits: Limits) -> Event | None:
+    """Only for what says nothing about its mode, or that it is structured."""
+    if incoming.headers and incoming.headers != _SAYS_STRUCTURED:
+        return None
+    return read_fast(incoming.body, limits)
 
 
 def decode_slowly(incoming: Incoming, limits: Limits) -> Event:
@@ -122,7 +126,7 @@ def _element(incoming: Incoming, limits: Limits) -> Part:
 
 
 def _part(incoming: Incoming, limits: Limits) -> Part:
-    event = None if incoming.headers else read_fast(incoming.body, limits)
+    event = _short_way(incoming, limits)
     if event is not None:
         return Part(event.artifact.key, incoming)
     try:
