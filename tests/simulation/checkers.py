@@ -1,0 +1,327 @@
+"""What must be true at the end of every run, as named checkers over a `World`. Each is a sentence of DESIGN's guarantees.
+
+The model of the state is computed here from the committed input alone, in the order that the committed markers record; it shares no
+code with the engine but the decoder of events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from streams.codec import decode_event, split
+from streams.commands import Command
+from streams.errors import Malformed
+from streams.events import Action, Event, Incoming
+from streams.ingress import HEADER, Ingress
+from streams.topics import TABLES
+from tables.audit_record import CHAIN_HEADER, CHAIN_START, AuditRecord, Outcome, chain
+from tables.model import MARKER_KEY, Head, Marker, Stamp, Version
+from tests.checkers import check_first_occurrences_in_stream_order
+from tests.simulation.stores import MemoryStore
+from tests.simulation.world import World
+
+Checker = Callable[[World], None]
+CHECKERS: list[Checker] = []
+
+
+def checker(function: Checker) -> Checker:
+    CHECKERS.append(function)
+    return function
+
+
+# -- reading the log ----------------------------------------------------------------------------------------------------------------
+
+
+def audit_of(world: World, partition: int) -> list[AuditRecord]:
+    return [msgspec.json.decode(r.value, type=AuditRecord) for r in world.committed(world.topics.audit, partition)]
+
+
+def markers_of(world: World, partition: int) -> list[Marker]:
+    records = world.committed(world.topics.changelog("artifacts"), partition)
+    return [msgspec.json.decode(record.value, type=Marker) for record in records if record.key == MARKER_KEY]
+
+
+def table_of(world: World, table: str, partition: int, before: int | None = None) -> dict[bytes, bytes]:
+    """The changelog's records below `before`, the last of each key."""
+    content: dict[bytes, bytes] = {}
+    for record in world.committed(world.topics.changelog(table), partition):
+        if before is not None and record.offset >= before:
+            break
+        if record.value is None:
+            content.pop(record.key, None)
+        else:
+            content[record.key] = record.value
+    return content
+
+
+def heads_of(world: World, partition: int) -> dict[str, Head]:
+    content = table_of(world, "artifacts", partition)
+    return {k.decode(): msgspec.json.decode(v, type=Head) for k, v in content.items() if k != MARKER_KEY}
+
+
+def ingress_of(record: Any) -> Ingress:
+    return Ingress.decode(dict(record.headers)[HEADER])
+
+
+# -- the bridge ---------------------------------------------------------------------------------------------------------------------
+
+
+@checker
+def no_hole_in_the_log(world: World) -> None:
+    """In each partition the first occurrences of a stream's sequences are in stream order, in whatever number of copies."""
+    events = world.topics.events
+    check_first_occurrences_in_stream_order({p: [ingress_of(r) for r in world.committed(events, p)] for p in world.partitions})
+
+
+@checker
+def nothing_is_lost_or_counted_twice(world: World) -> None:
+    """Every event that JetStream has acknowledged has exactly one outcome in the audit, and nothing else has one."""
+    outcomes: Counter[tuple[str, int, int]] = Counter()
+    for partition in world.partitions:
+        for record in audit_of(world, partition):
+            if record.ingress:
+                ingress = Ingress.decode(record.ingress.encode())
+                outcomes[ingress.stream, ingress.sequence, ingress.index] += 1
+    expected = Counter[tuple[str, int, int]]()
+    for name, stream in world.published():
+        for sequence, body in stream.items():
+            for index in range(len(split(Incoming(body), world.settings.limits))):
+                expected[name, sequence, index] = 1
+    assert outcomes == expected, f"lost: {sorted(expected - outcomes)}, too often: {sorted(outcomes - expected)}"
+
+
+# -- the state ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Artifact:
+    def __init__(self) -> None:
+        self.generation = 0
+        self.version = ""
+        self.accepted = 0
+        self.taken: set[tuple[str, str, str]] = set()
+        self.versions: dict[str, int] = {}
+
+
+class Model:
+    """One partition's state and outcomes, from its input."""
+
+    def __init__(self, world: World, partition: int) -> None:
+        self._world = world
+        self.artifacts: dict[str, _Artifact] = {}
+        self.outcomes: list[tuple[str, str, int]] = []  # id, outcome, generation
+        self.log: list[tuple[str, int]] = []  # what components that read the log must find
+        self._marks: dict[str, Any] = {}
+        self._partition = partition
+        events = world.committed(world.topics.events, partition)
+        commands = world.committed(world.topics.commands, partition)
+        before = Marker()
+        for marker in markers_of(world, partition):
+            for record in commands[before.commands : marker.commands]:
+                self._command(record)
+            for record in events[before.events : marker.events]:
+                self._event(record)
+            before = marker
+        self.last = before
+
+    def _command(self, record: Any) -> None:
+        command, key = msgspec.json.decode(record.value, type=Command), record.key.decode()
+        artifact = self.artifacts.get(key)
+        if artifact is not None:
+            artifact.generation += 1
+            if command.component in {"", "logged"}:
+                self.log.append((key, artifact.generation))
+        self.outcomes.append((f"commands-{self._partition}-{record.offset}", "command", artifact.generation if artifact else 0))
+
+    def _event(self, record: Any) -> None:
+        ingress, ident = ingress_of(record), f"events-{self._partition}-{record.offset}"
+        if ingress.mark <= self._marks.get(ingress.stream, (0, 0, 0)):
+            return
+        self._marks[ingress.stream] = ingress.mark
+        headers = {name: value.decode() for name, value in record.headers if name != HEADER}
+        try:
+            event = decode_event(Incoming(record.value, headers), self._world.settings.limits)
+        except Malformed:
+            self.outcomes.append((ident, "quarantined", 0))
+            return
+        self.outcomes.append((ident, *self._judged(event, ingress)))
+
+    def _judged(self, event: Event, ingress: Ingress) -> tuple[str, int]:
+        key, artifact = event.artifact.key, self.artifacts.get(event.artifact.key)
+        name = (ingress.principal, event.source, event.id)
+        if artifact is not None and name in artifact.taken:
+            return "duplicate", 0
+        if ingress.principal == "c4" and key != "chart/shared":
+            return "refused", 0
+        artifact = self.artifacts.setdefault(key, _Artifact())
+        artifact.generation += 1
+        artifact.accepted += 1
+        artifact.taken.add(name)
+        artifact.versions[event.artifact.version] = artifact.generation
+        if event.artifact.action is not Action.DELETED or artifact.version in {"", event.artifact.version}:
+            artifact.version = event.artifact.version
+        if event.artifact.action is not Action.DELETED or artifact.version == event.artifact.version:
+            self.log.append((key, artifact.generation))
+        return "accepted", artifact.generation
+
+
+@checker
+def the_state_is_what_the_input_says(world: World) -> None:
+    """Heads and versions equal a model of the committed input: nothing is missing, nothing counts twice, nothing comes from elsewhere."""
+    for partition in world.partitions:
+        model, heads = Model(world, partition), heads_of(world, partition)
+        found = {key: (head.generation, head.version, head.accepted) for key, head in heads.items()}
+        wanted = {key: (a.generation, a.version, a.accepted) for key, a in model.artifacts.items()}
+        assert found == wanted, f"partition {partition}: found {found}, the input says {wanted}"
+        versions = table_of(world, "versions", partition)
+        there = {k.decode().split("\0")[1]: None for k in versions if k != MARKER_KEY}
+        for key, artifact in model.artifacts.items():
+            for version, generation in artifact.versions.items():
+                raw = versions[f"{key}\0{version}".encode()]
+                assert msgspec.json.decode(raw, type=Version).generation == generation, (key, version)
+                there.pop(version, None)
+        assert not there, f"partition {partition}: versions that nobody published: {list(there)}"
+
+
+@checker
+def every_turn_follows_the_one_before(world: World) -> None:
+    """One writer: committed markers count their turns without a fork, and never go back."""
+    for partition in world.partitions:
+        markers = markers_of(world, partition)
+        assert [marker.turn for marker in markers] == list(range(1, len(markers) + 1)), f"partition {partition}"
+        positions = [(marker.events, marker.commands) for marker in markers]
+        assert positions == sorted(positions), f"partition {partition}: {positions}"
+
+
+@checker
+def every_store_is_a_cache_of_the_changelogs(world: World) -> None:
+    """Whatever disk, of whichever worker: each table holds exactly what its changelog says below the offset that is beside it."""
+    for number, disk in world.disks.items():
+        for partition, database in disk.items():
+            store = MemoryStore(database)
+            for table in TABLES:
+                found = dict(store.scan(table))
+                marker = store.get(table, MARKER_KEY)
+                found |= {MARKER_KEY: marker} if marker is not None else {}
+                wanted = table_of(world, table, partition, store.offset(table))
+                assert found == wanted, (
+                    f"worker {number}, partition {partition}, {table} at {store.offset(table)}: {_difference(found, wanted)}"
+                )
+
+
+@checker
+def the_owners_store_is_complete(world: World) -> None:
+    """The one who serves a partition has all of it, and its three tables are of one turn."""
+    for partition in world.partitions:
+        owner = world.owner(partition)
+        assert owner is not None
+        store, last = owner.stores[partition], markers_of(world, partition)[-1:]
+        assert [store.marker()] == (last or [Marker()]), f"partition {partition}"
+        assert store.is_consistent(), f"partition {partition}"
+        for table, turn in (("versions", store.marker().versions_turn), ("quarantine", store.marker().quarantine_turn)):
+            stamp = table_of(world, table, partition).get(MARKER_KEY)
+            assert (msgspec.json.decode(stamp, type=Stamp).turn if stamp else 0) == turn, f"partition {partition}: {table}"
+
+
+def _difference(found: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> str:
+    keys = {key: None for key in (*found, *wanted) if found.get(key) != wanted.get(key)}
+    return "; ".join(f"{key!r}: found {found.get(key)!r}, the changelog says {wanted.get(key)!r}" for key in keys)[:2000]
+
+
+# -- the audit ----------------------------------------------------------------------------------------------------------------------
+
+
+@checker
+def the_audit_chain_is_unbroken(world: World) -> None:
+    """Per partition: every link is made of the one before, sequence numbers have no holes, and the marker holds the last link."""
+    for partition in world.partitions:
+        link, records = CHAIN_START, world.committed(world.topics.audit, partition)
+        for number, record in enumerate(records):
+            link = chain(link, record.value)
+            assert dict(record.headers)[CHAIN_HEADER].decode() == link, f"partition {partition}, record {number}"
+            assert msgspec.json.decode(record.value, type=AuditRecord).seq == number, f"partition {partition}, record {number}"
+        last = markers_of(world, partition)[-1:] or [Marker()]
+        assert (last[0].audit_seq, last[0].audit_head or CHAIN_START) == (len(records), link), f"partition {partition}"
+
+
+@checker
+def the_audit_tells_every_outcome(world: World) -> None:
+    """Accepted, refused, quarantined, duplicate, command: in the input's order, each with the generation that it made."""
+    for partition in world.partitions:
+        deliveries = {Outcome.DELIVERED, Outcome.FAILED}
+        told = [(r.id, r.outcome.value, r.generation) for r in audit_of(world, partition) if r.outcome not in deliveries]
+        assert told == Model(world, partition).outcomes, f"partition {partition}"
+
+
+# -- components ---------------------------------------------------------------------------------------------------------------------
+
+
+@checker
+def deliveries_and_supersessions_add_up(world: World) -> None:
+    """Per pair: the audit's deliveries are what the head counts, each generation once, and with the superseded they are all that was desired."""
+    for partition in world.partitions:
+        told: dict[tuple[str, str], list[AuditRecord]] = {}
+        for record in audit_of(world, partition):
+            if record.outcome is Outcome.DELIVERED:
+                told.setdefault((record.artifact, record.component), []).append(record)
+        for key, head in heads_of(world, partition).items():
+            for component, sync in head.sync.items():
+                assert sync.delivered == sync.desired, (key, component, sync)
+                if component == "logged":
+                    continue
+                records = told.get((key, component), [])
+                generations = [record.generation for record in records]
+                assert generations == sorted(set(generations)), f"{key} at {component}: {generations}"
+                assert (len(records), sum(r.superseded for r in records)) == (sync.deliveries, sync.superseded), (
+                    key,
+                    component,
+                    sync,
+                )
+
+
+@checker
+def components_that_read_the_log_find_each_generation_once(world: World) -> None:
+    """[sync.logged] holds one record for every desired generation, in order, and none that was given up."""
+    for partition in world.partitions:
+        records = world.committed(world.topics.sync("logged"), partition)
+        found = [(r.key.decode(), msgspec.json.decode(r.value)["generation"]) for r in records]
+        assert sorted(found) == sorted(Model(world, partition).log), f"partition {partition}"
+        for key in {key: None for key, _ in found}:
+            generations = [generation for artifact, generation in found if artifact == key]
+            assert generations == sorted(generations), (key, generations)
+
+
+@checker
+def each_artifact_arrives_in_order(world: World) -> None:
+    """From the partition's owner a component gets an artifact's generations in order; what comes again has been there before."""
+    for component in world.components.values():
+        newest: dict[str, int] = {}
+        seen: set[tuple[str, int]] = set()
+        for got in component.got:
+            known = (got.artifact, got.generation) in seen
+            seen.add((got.artifact, got.generation))
+            if got.by_owner and not known:
+                before = newest.get(got.artifact, 0)
+                assert got.generation > before, f"{component.name}: {got.artifact}@{got.generation} after {before}"
+                newest[got.artifact] = got.generation
+
+
+@checker
+def components_hold_what_the_state_says(world: World) -> None:
+    """The newest generation that a component has got is the desired one, with its version; mode `every` has got every version."""
+    for partition in world.partitions:
+        model = Model(world, partition)
+        for key, head in heads_of(world, partition).items():
+            for name, sync in head.sync.items():
+                got = [g for g in world.components[name].got if g.artifact == key]
+                if name == "logged":
+                    continue
+                assert got, f"{name} never got {key}"
+                newest = max(got, key=lambda g: g.generation)
+                assert (newest.generation, newest.version) == (sync.desired, sync.version), f"{name}: {key}: {newest}, {sync}"
+                if name == "every":
+                    missing = model.artifacts[key].versions.keys() - {g.version for g in got}
+                    assert not missing, f"{name} never got {key} {missing}"

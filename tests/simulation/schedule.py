@@ -1,0 +1,191 @@
+"""What a seed means: who runs, what is published when, and what goes wrong. Plain data, so that a failing run can be printed and read."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from tests.events import chart_event, encode
+
+#: Faults begin no later than this, and are over at HEAL_S; from there everything has to come into step.
+FAULTS_UNTIL_S = 5.0
+HEAL_S = 8.0
+ARTIFACTS = ("a", "b", "shared")
+
+
+class Action(NamedTuple):
+    """At `at_s` from the start. `arguments` are what the method `World.<what>` or the runner's takes."""
+
+    at_s: float
+    what: str
+    arguments: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(_short(argument) for argument in self.arguments)
+        return f"{self.at_s:7.3f} s  {self.what}({shown})"
+
+
+class Schedule(NamedTuple):
+    seed: int
+    partitions: int
+    workers: int
+    bridges: int
+    actions: list[Action]
+
+    def __str__(self) -> str:
+        head = f"seed {self.seed}: {self.partitions} partitions, {self.workers} workers, {self.bridges} bridges"
+        return "\n".join([head, *map(str, self.actions), f"{HEAL_S:7.3f} s  everything works again"])
+
+
+def make_schedule(seed: int, *, faults: bool = True) -> Schedule:
+    chance = random.Random(f"schedule {seed}")
+    partitions, workers, bridges = chance.choice((1, 1, 2, 2, 3)), chance.choice((1, 2, 2, 3)), chance.choice((1, 1, 2))
+    actions = [*_publications(chance), *_commands(chance)]
+    if faults:
+        for _ in range(chance.randint(1, 6)):
+            fault, weight = chance.choice(_FAULTS)
+            del weight
+            actions.append(fault(chance, workers, bridges))
+    return Schedule(seed, partitions, workers, bridges, sorted(actions, key=lambda action: action.at_s))
+
+
+# -- what is published ------------------------------------------------------------------------------------------------------------
+
+
+def _publications(chance: random.Random) -> list[Action]:
+    actions: list[Action] = []
+    published: list[tuple[str, bytes]] = []
+    counts = dict.fromkeys(ARTIFACTS, 0)
+    at_s = 0.2
+    for _ in range(chance.randint(4, 18)):
+        at_s += chance.choice((0.0, 0.01, 0.05, 0.3, 1.0))
+        principal, body = _publication(chance, counts, published)
+        published.append((principal, body))
+        actions.append(Action(min(at_s, FAULTS_UNTIL_S), "publish", (principal, body)))
+    return actions
+
+
+def _publication(chance: random.Random, counts: dict[str, int], published: list[tuple[str, bytes]]) -> tuple[str, bytes]:
+    name, kind = chance.choice(ARTIFACTS), chance.random()
+    principal = "c4" if name == "shared" and chance.random() < 0.5 else "c24"
+    if kind < 0.08 and published:
+        return chance.choice(published)  # the producer repeats itself
+    if kind < 0.12:
+        return principal, b"\xff no event"
+    if kind < 0.16:
+        return "c4", _event("a", counts["a"], "published", "forbidden")
+    if kind < 0.22 and counts[name]:
+        return principal, _event(name, chance.randint(1, counts[name]), "deleted", "deleted")
+    if kind < 0.30:
+        counts["a"], counts["b"] = counts["a"] + 1, counts["b"] + 1
+        return "c24", b"[%b,%b]" % (_event("a", counts["a"]), _event("b", counts["b"]))
+    counts[name] += 1
+    version = counts[name] if chance.random() < 0.8 else max(1, counts[name] - 2)
+    return principal, _event(name, version, "published", f"{counts[name]}")
+
+
+@lru_cache(maxsize=4096)
+def _event(name: str, version: int, action: str = "published", ident: str = "") -> bytes:
+    return encode(chart_event(name, f"1.{version}.0", ident=f"{name}-{version}-{action}-{ident}", action=action))
+
+
+def _commands(chance: random.Random) -> list[Action]:
+    return [
+        Action(
+            chance.uniform(0.5, FAULTS_UNTIL_S),
+            "command",
+            (f"chart/{chance.choice(ARTIFACTS)}", chance.choice(("", "every", "latest"))),
+        )
+        for _ in range(chance.choice((0, 0, 1, 3)))
+    ]
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------------------
+
+Fault = Callable[[random.Random, int, int], Action]
+
+
+def _at(chance: random.Random) -> float:
+    return chance.uniform(0.1, FAULTS_UNTIL_S)
+
+
+def _for(chance: random.Random) -> float:
+    """Shorter than anything notices, about a session, or much longer."""
+    return chance.choice((chance.uniform(0.01, 0.5), chance.uniform(0.5, 3.0), chance.uniform(3.0, 6.0)))
+
+
+def _kill_worker(chance: random.Random, workers: int, _: int) -> Action:
+    return Action(
+        _at(chance), "kill_worker", (chance.randrange(workers), _for(chance), chance.choice(("keep", "keep", "keep", "drop")))
+    )
+
+
+def _stop_worker(chance: random.Random, workers: int, _: int) -> Action:
+    return Action(_at(chance), "stop_worker", (chance.randrange(workers), _for(chance)))
+
+
+def _leave_worker(chance: random.Random, workers: int, _: int) -> Action:
+    return Action(_at(chance), "leave_worker", (chance.randrange(workers), _for(chance)))
+
+
+def _kill_bridge(chance: random.Random, _: int, bridges: int) -> Action:
+    return Action(_at(chance), "kill_bridge", (chance.randrange(bridges), _for(chance)))
+
+
+def _stop_bridge(chance: random.Random, _: int, bridges: int) -> Action:
+    return Action(_at(chance), "stop_bridge", (chance.randrange(bridges), _for(chance)))
+
+
+def _away(chance: random.Random, *_: int) -> Action:
+    return Action(_at(chance), "away", (chance.choice(("kafka", "nats")), chance.uniform(0.1, 3.0)))
+
+
+def _trouble(chance: random.Random, *_: int) -> Action:
+    return Action(_at(chance), "trouble", (chance.choice(("kafka", "kafka", "nats")), chance.uniform(0.02, 0.4), _for(chance)))
+
+
+def _refuse(chance: random.Random, *_: int) -> Action:
+    topic = chance.choice(("events", "audit", "artifacts", "versions", "sync"))
+    return Action(_at(chance), "refuse", (topic, chance.uniform(0.2, 0.9), chance.uniform(0.1, 2.0)))
+
+
+def _disconnect(chance: random.Random, *_: int) -> Action:
+    return Action(_at(chance), "disconnect", ())
+
+
+def _answer(chance: random.Random, *_: int) -> Action:
+    component, what = chance.choice(("every", "latest", "newest")), chance.choice(("away", "busy", "reject", "bug"))
+    return Action(_at(chance), "answer", (component, what, chance.uniform(0.2, 1.0), _for(chance)))
+
+
+_FAULTS: list[tuple[Fault, int]] = [
+    (fault, weight)
+    for fault, weight in (
+        (_kill_worker, 4),
+        (_stop_worker, 4),
+        (_leave_worker, 1),
+        (_kill_bridge, 2),
+        (_stop_bridge, 2),
+        (_away, 1),
+        (_trouble, 3),
+        (_refuse, 2),
+        (_disconnect, 1),
+        (_answer, 2),
+    )
+    for _ in range(weight)
+]
+
+
+def _short(argument: Any) -> str:
+    if isinstance(argument, float):
+        return f"{argument:.3f}"
+    if not isinstance(argument, bytes):
+        return repr(argument)
+    try:
+        events = json.loads(argument)
+    except ValueError:
+        return repr(argument)
+    return " + ".join(event["id"] for event in (events if isinstance(events, list) else [events]))

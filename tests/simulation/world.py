@@ -1,0 +1,181 @@
+"""Everything of one run: log, JetStream, components, producers, and the processes between them. What happens to them: `schedule.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from agents.rules import Rules
+from streams.bridge import keep_serving
+from streams.bridge_stream import StreamBridge
+from streams.commands import Command
+from streams.log_ends import LogAway, LogEnds
+from streams.log_reader import TP
+from streams.nats_streams import CHECKPOINTS, LEASES, bucket_config, stream_config, stream_name
+from streams.partition import partition_of
+from streams.settings import Settings
+from streams.topics import Topics
+from tests.simulation.log import SimulatedLog
+from tests.simulation.log_clients import SimulatedReader
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.stores import MemoryDatabase
+from tests.simulation.stream import EPOCH_S, SimulatedJetStream
+from tests.simulation.stream_clients import SimulatedClient, SimulatedLinks
+from tests.simulation.wire import Lost, Wire
+from tests.simulation.worker import Component, Group, Worker
+
+PRINCIPALS = ("c4", "c24")
+_LOOK_S = 3.0
+
+
+@lru_cache
+def settings_for(partitions: int) -> Settings:
+    sink = {"type": "http", "url": "http://127.0.0.1:1/events", "timeout_s": 3.0}
+    component = {"sink": sink, "in_flight_max": 4, "backoff_s_min": 0.2, "backoff_s_max": 4.0}
+    charts = {"may_publish": [{"types": ["*"], "artifacts": ["chart/*"]}]}
+    return Settings.model_validate(
+        {
+            "cluster": "sim",
+            "kafka": {
+                "topic_prefix": "sm",
+                "partitions": partitions,
+                "session_timeout_s": 2.0,
+                "transaction_timeout_s": 4.0,
+                "request_timeout_s": 1.0,
+            },
+            "nats": {"grace_window_s": 30.0, "stream_bytes_max": 1 << 20},
+            "bridge": {"lease_ttl_s": 1.5, "pull_messages_max": 3, "pulls_in_flight": 2},
+            "worker": {"mailbox_chunks_max": 2, "mailbox_receipts_max": 4},
+            "principals": {"c24": charts, "c4": {"may_publish": [{"types": ["*"], "artifacts": ["image/*", "chart/shared"]}]}},
+            "components": {"every": component, "latest": component, "newest": component, "logged": {"sink": {"type": "log"}}},
+            "routes": [
+                {"name": "every", "match": {"artifacts": ["*"]}, "to": ["every"], "mode": "every"},
+                {"name": "latest", "match": {"artifacts": ["*"]}, "to": ["latest", "logged"]},
+                {"name": "newest", "match": {"artifacts": ["chart/*"]}, "to": ["newest"], "newest": "semver"},
+            ],
+        }
+    )
+
+
+@lru_cache
+def rules_for(partitions: int) -> Rules:
+    return Rules(settings_for(partitions))
+
+
+class BridgeProcess:
+    def __init__(self, name: str, world: World) -> None:
+        self.name = name
+        self.process = Process(name, world.loop)
+        self._world = world
+        topic = world.topics.events
+        self.links = SimulatedLinks(world.jetstream, world.nats, world.log, world.kafka, topic)
+        self._ends = LogEnds(world.settings.kafka, topic, lambda: SimulatedReader(world.log, world.kafka))  # type: ignore[arg-type, return-value]
+        control = SimulatedClient(world.jetstream, world.nats)
+        for principal in PRINCIPALS:
+            stream = StreamBridge(world.settings, principal, control, self._ends, self.links)  # type: ignore[arg-type]
+            self.process.spawn(keep_serving(stream, principal))
+        self.process.spawn(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await self._ends.look()
+            except LogAway:
+                continue
+
+
+class World:
+    def __init__(self, loop: SimulatedLoop, *, partitions: int, workers: int, bridges: int) -> None:
+        self.loop = loop
+        self.settings = settings_for(partitions)
+        self.topics = Topics(self.settings.kafka.topic_prefix)
+        self.rules = rules_for(partitions)
+        self.kafka = Wire(loop, timeout_s=self.settings.kafka.request_timeout_s)
+        self.nats = Wire(loop, timeout_s=1.0)
+        self.log = SimulatedLog(loop, transaction_timeout_s=self.settings.kafka.transaction_timeout_s)
+        self.jetstream = SimulatedJetStream(loop)
+        self.group = Group(loop, partitions, self.settings.kafka.session_timeout_s)
+        self.components = {name: Component(name) for name in self.settings.components}
+        self.disks: dict[int, dict[int, MemoryDatabase]] = {number: {} for number in range(workers)}
+        self.acknowledged: dict[str, dict[int, bytes]] = {stream_name(p): {} for p in PRINCIPALS}  # stream -> sequence -> body
+        self.commanded: list[tuple[str, str]] = []
+        self._starts = 0
+        self._make_streams()
+        self.workers: dict[int, Worker] = {number: self.make_worker(number) for number in range(workers)}
+        self.bridges: dict[int, BridgeProcess] = {number: self.make_bridge(number) for number in range(bridges)}
+
+    def _make_streams(self) -> None:
+        configs = [bucket_config(CHECKPOINTS, 1), bucket_config(LEASES, 1, self.settings.bridge.lease_ttl_s)]
+        for config in configs + [stream_config(self.settings, principal) for principal in PRINCIPALS]:
+            self.jetstream.request(f"$JS.API.STREAM.CREATE.{config['name']}", msgspec.json.encode(config), {}, None)
+
+    def make_worker(self, number: int) -> Worker:
+        self._starts += 1
+        return Worker(
+            f"worker-{number}.{self._starts}",
+            loop=self.loop,
+            settings=self.settings,
+            rules=self.rules,
+            log=self.log,
+            kafka=self.kafka,
+            group=self.group,
+            components=self.components,
+            disk=self.disks[number],
+        )
+
+    def make_bridge(self, number: int) -> BridgeProcess:
+        self._starts += 1
+        return BridgeProcess(f"bridge-{number}.{self._starts}", self)
+
+    # -- producers and operators: they repeat until they have an answer --------------------------------------------------------------
+
+    async def publish(self, principal: str, body: bytes) -> None:
+        stream = stream_name(principal)
+        while True:
+            try:
+                sequence = await self.nats.ask(self.jetstream.publish, f"sm.in.{principal}.events", body, {})
+            except Lost:
+                continue
+            self.acknowledged[stream][sequence] = body
+            return
+
+    async def command(self, artifact: str, component: str = "") -> None:
+        tp = TP(self.topics.commands, partition_of(artifact.encode(), self.settings.kafka.partitions))
+        ident = f"command-{len(self.commanded)}"
+        self.commanded.append((artifact, component))
+        value = msgspec.json.encode(Command(ident, "sync", "operator", EPOCH_S * 1000, component))
+        while True:
+            try:
+                await self.kafka.ask(self.log.append, tp, [(artifact.encode(), value, [])])
+                return
+            except Lost:
+                continue
+
+    # -- what is there --------------------------------------------------------------------------------------------------------------
+
+    @property
+    def partitions(self) -> range:
+        return range(self.settings.kafka.partitions)
+
+    def committed(self, topic: str, partition: int) -> list[Any]:
+        return self.log.partition(TP(topic, partition)).committed()
+
+    def owner(self, partition: int) -> Worker | None:
+        """The worker that serves the partition and has not been fenced."""
+        for worker in self.workers.values():
+            actor = worker.partitions.served.get(partition)
+            if actor is not None and worker.is_owner_of(partition):
+                return worker
+        return None
+
+    def published(self) -> Iterable[tuple[str, dict[int, bytes]]]:
+        """What each stream has ever held, acknowledged or not: body by sequence."""
+        return ((name, self.jetstream.streams[name].ever) for name in self.acknowledged)
+
+    def streams(self) -> Iterable[tuple[str, Any]]:
+        return ((name, self.jetstream.streams[name]) for name in self.acknowledged)
