@@ -67,7 +67,7 @@ def split(incoming: Incoming, limits: Limits) -> list[Part]:
 
 
 def decode_event(incoming: Incoming, limits: Limits) -> Event:
-    """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes. `data` is there if it took the long way."""
+    """One event, decoded and judged by itself. Raises Malformed, and nothing else, for any bytes."""
     return _short_way(incoming, limits) or decode_slowly(incoming, limits)
 
 
@@ -87,9 +87,6 @@ def decode_slowly(incoming: Incoming, limits: Limits) -> Event:
     artifact = _artifact(envelope, limits)
     if extensions:
         extensions = {name: value for name, value in extensions.items() if name not in STAMPED}
-    data, encoded = envelope.data, envelope.data_base64
-    if encoded is not None:
-        data = msgspec.Raw(b'"%b"' % encoded.encode())
     return Event(
         envelope.id,
         envelope.source,
@@ -99,8 +96,6 @@ def decode_slowly(incoming: Incoming, limits: Limits) -> Event:
         envelope.subject,
         envelope.dataschema,
         envelope.datacontenttype,
-        data or None,
-        encoded is not None,
         extensions,
     )
 

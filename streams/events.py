@@ -42,7 +42,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One CloudEvent 1.0 about one artifact, decoded. `data` is the raw JSON text (or base64 text, see `data_is_base64`).
+    """What one CloudEvent 1.0 says about one artifact. Its payload stays in the bytes that it came in (`Incoming`).
 
     `extensions` holds the producer's own extension attributes; those that the door stamps (`smprincipal`,
     `smcluster`, `smingress`, `recordedtime`) have been dropped from it, whatever was sent.
@@ -56,8 +56,6 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     subject: str | None = None
     dataschema: str | None = None
     datacontenttype: str | None = None
-    data: msgspec.Raw | None = None
-    data_is_base64: bool = False
     extensions: dict[str, Any] = {}
 
 

@@ -53,7 +53,7 @@ _decode = msgspec.json.Decoder(_Structured).decode
 
 
 def read_fast(body: bytes, limits: Limits) -> Event | None:
-    """The event, or None: look closer. Event.data is left out, as nobody on the way of an event reads it."""
+    """The event, or None: look closer."""
     if not _is_plain(body, limits):
         return None
     try:

@@ -45,7 +45,6 @@ def facts(event: Any) -> Any:
         event.time,
         event.subject,
         event.dataschema,
-        bytes(event.data or b""),
     )
 
 

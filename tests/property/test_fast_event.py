@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 import semver
 from hypothesis import given, settings
@@ -79,13 +78,13 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=400)
 @given(events())
 def test_the_short_way_agrees_with_the_long_way(event: dict[str, Any]) -> None:
-    """Whatever the short way takes, the long way takes as the same event, but for `data`, which nobody needs."""
+    """Whatever the short way takes, the long way takes as the same event."""
     body = encode(event)
     found = read_fast(body, LIMITS)
     if found is None:
         return
     slow = decode_slowly(Incoming(body), LIMITS)
-    assert msgspec.structs.replace(slow, data=None) == found
+    assert slow == found
 
 
 def test_the_common_event_takes_the_short_way() -> None:

@@ -57,7 +57,7 @@ def test_what_an_entry_says() -> None:
     newest, removed = events[-1], events[-2]
     assert (newest.artifact.key, newest.artifact.digest) == ("chart/app", f"sha256:{D}")
     assert (newest.source, newest.time) == ("https://charts.example/stable", "2026-01-02T00:00:00.5Z")
-    assert json.loads(bytes(newest.data or b""))["customData"]["appVersion"] == "1.0"
+    assert json.loads(list(events_of_index(INDEX, URL))[-1])["data"]["customData"]["appVersion"] == "1.0"
     assert "download_url=https://charts.example/stable/app-1.10.tgz" in (newest.subject or "")
     assert removed.artifact.action is Action.DELETED
 
