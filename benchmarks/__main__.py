@@ -51,7 +51,11 @@ class Bench:
 
     async def door(self) -> None:
         publishers = (1, 16, 256) if not self._options.long else (1, 4, 16, 64, 256)
-        self._save(await door(self._directory / "door", self._progress, seconds=1.5, publishers=publishers))
+        self._save(
+            await door(
+                self._directory / "door", self._progress, seconds=1.5 * min(1, self._options.scale * 10), publishers=publishers
+            )
+        )
 
     async def recovery(self) -> None:
         records = self._options.of(600_000)
@@ -150,4 +154,6 @@ async def _run(bootstrap: str, directory: Path, progress: Progress, options: Opt
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()

@@ -59,7 +59,7 @@ async def _publish(settings: Settings, server: BenchNats, publishers: int, event
         until = time.monotonic() + seconds
         counts = await asyncio.gather(*(_one(each, payload, headers, until) for each in clients))
         after = sample(process, sum(counts) * events)
-    return Measurement(after.events, after.at_s - before.at_s, max(after.cpu_s - before.cpu_s, 0.01), peak_rss_bytes(process), [])
+    return Measurement(after.events, after.at_s - before.at_s, after.cpu_s - before.cpu_s, peak_rss_bytes(process), [])
 
 
 async def _one(publisher: Client, payload: bytes, headers: dict[str, str] | None, until: float) -> int:

@@ -96,7 +96,7 @@ class Stack:
     async def settle(self, events: int, component: str) -> bool:
         """Wait until the component has so many events; False if it does not get them in 20 s."""
         deadline = time.monotonic() + _SETTLE_S
-        while len(self.arrivals.latencies_s[component]) < events and time.monotonic() < deadline:  # noqa: ASYNC110
+        while len(self.arrivals.latencies_s[component]) < events and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         return len(self.arrivals.latencies_s[component]) >= events
 

@@ -50,7 +50,7 @@ class Log:
         there = set(topics) & set(await self._admin.list_topics())
         if there:
             await self._admin.delete_topics(sorted(there))
-        while there & set(await self._admin.list_topics()):  # noqa: ASYNC110 - the broker tells nobody
+        while there & set(await self._admin.list_topics()):
             await asyncio.sleep(0.1)
 
     async def topics(self) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -43,8 +44,9 @@ class Count:
 
 
 async def nats_py(client: Client, stream: str, count: Count) -> None:
-    api = f"$JS.API.CONSUMER.{{}}.{stream}.raw"
-    config = {"name": "raw", "deliver_policy": "all", "ack_policy": "none", "inactive_threshold": int(30e9), "mem_storage": True}
+    name = f"raw-{os.getpid()}"
+    api = f"$JS.API.CONSUMER.{{}}.{stream}.{name}"
+    config = {"name": name, "deliver_policy": "all", "ack_policy": "none", "inactive_threshold": int(30e9), "mem_storage": True}
     await client.request(api.format("CREATE"), json.dumps({"stream_name": stream, "config": config}).encode(), timeout=5)
     inbox, asked = client.new_inbox(), 0
     more = json.dumps({"batch": _BATCH, "expires": int(60e9)}).encode()
