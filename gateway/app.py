@@ -32,7 +32,7 @@ REGISTRIES: list[Registry] = [
 BODY_BYTES_MAX = 4 << 20
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }

@@ -1,7 +1,7 @@
 """A partition's state as the turn in work sees it: the committed store below, what the turn changed above.
 
-Heads are cached decoded, across turns, because their partition has one writer. They are changed in place; so when a turn is given up,
-`drop` throws the whole cache away.
+Heads are cached decoded, across turns, because their partition has one writer. They are changed in place; so an overlay whose turn was
+given up is of no more use: the next actor of the partition makes a new one.
 """
 
 from __future__ import annotations
@@ -101,8 +101,3 @@ class Overlay:
         self._quarantine = {}
         if len(self._heads) > HEADS_CACHED_MAX:
             self._heads.clear()
-
-    def drop(self) -> None:
-        """The turn did not happen."""
-        self.committed()
-        self._heads.clear()

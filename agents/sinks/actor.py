@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 #: A sink keeps its own time-out; this is for one that does not come back at all.
 _HANG_S = 5.0
 _RESTART = Backoff(1.0, 60.0)
+#: While a component is away, it is asked at least this often whether it is back.
+PROBE_S_MAX = 15.0
 _STABLE_MS = 60_000
 
 
@@ -66,7 +68,8 @@ class SinkActor:
         self._sink = sink
         self._routing = routing
         self._clock = clock or SystemClock()
-        self._gate = Gate(Backoff(component.backoff_s_min, component.backoff_s_max, jitter))
+        probes = Backoff(component.backoff_s_min, min(component.backoff_s_max, PROBE_S_MAX), jitter)
+        self._gate = Gate(probes, component.backoff_s_max)
         self._in_flight_max = component.in_flight_max
         self._attempt_s_max = _HANG_S + (0.0 if isinstance(component.sink, LogSink) else component.sink.timeout_s)
         self._backlogs: dict[int, Backlog] = {}  # in the order of their turns

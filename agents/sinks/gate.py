@@ -15,10 +15,15 @@ from agents.backoff import Backoff
 
 
 class Gate:
-    """Of one component in one worker. A `permit` is a number: which closing the attempt was begun under."""
+    """Of one component in one worker. A `permit` is a number: which closing the attempt was begun under.
 
-    def __init__(self, backoff: Backoff) -> None:
+    Probes are one cheap attempt for the whole component, so they come more often than retries of a single pair; only the component
+    itself can ask for more patience, up to `retry_after_s_max`.
+    """
+
+    def __init__(self, backoff: Backoff, retry_after_s_max: float) -> None:
         self._backoff = backoff
+        self._retry_after_s_max = retry_after_s_max
         self._failures = 0
         self._probe: int | None = None
         self._permits = 0
@@ -51,7 +56,8 @@ class Gate:
             return False
         self._failures += 1
         self._probe = None
-        self.closed_until_ms = now_ms + self._backoff.delay_ms(self._failures, retry_after_s)
+        wish_ms = int(min(retry_after_s or 0.0, self._retry_after_s_max) * 1000)
+        self.closed_until_ms = now_ms + max(self._backoff.delay_ms(self._failures), wish_ms)
         return True
 
     def abandoned(self, permit: int) -> None:

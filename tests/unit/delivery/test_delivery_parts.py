@@ -92,7 +92,7 @@ class TestBackoff:
 class TestGate:
     def test_closes_and_probes(self) -> None:
         """Once the component is away nothing is admitted until the backoff's end; then one probe at a time, until one reaches it."""
-        gate = Gate(Backoff(1.0, 300.0, lambda: 1.0))
+        gate = Gate(Backoff(1.0, 300.0, lambda: 1.0), 300.0)
         first, second = gate.enter(), gate.enter()
         assert gate.away(first, 0)
         assert not gate.away(second, 0), "only the failure that closed the gate is told"
@@ -109,7 +109,7 @@ class TestGate:
 
     def test_abandoned_probe(self) -> None:
         """A probe that ends without any answer makes room for the next one."""
-        gate = Gate(Backoff(1.0, 300.0, lambda: 1.0))
+        gate = Gate(Backoff(1.0, 300.0, lambda: 1.0), 300.0)
         gate.away(gate.enter(), 0)
         gate.abandoned(gate.enter())
         assert gate.admits(1000)

@@ -261,10 +261,10 @@ def test_a_command_about_an_unknown_artifact_is_audited_and_changes_nothing(part
 
 
 def test_a_turn_that_was_given_up_leaves_nothing_behind(partition: Partition) -> None:
-    """After an abort the overlay is dropped: the next turn starts from the store."""
+    """After an abort the actor ends; the next one has an overlay of its own, and starts from the store."""
     partition.turn(record(0, chart_event("argo-cd", "1.0.0")))
     partition.try_turn(record(1, chart_event("argo-cd", "1.0.1")))
-    partition.overlay.drop()
+    partition.overlay = Overlay(partition.store)
     partition.turn(record(1, chart_event("argo-cd", "1.0.2")))
     head = partition.head("chart/argo-cd")
 
