@@ -13,7 +13,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 # make run INDEX=path-or-url/index.yaml ONCE=1 TIMEOUT_S=600
 UP := $(if $(INDEX),--index '$(INDEX)') $(if $(filter-out 0,$(ONCE)),--once) $(if $(TIMEOUT_S),--timeout-s $(TIMEOUT_S))
 
-.PHONY: help run test lint types imports unit bench bench-long clean
+.PHONY: help run test lint types imports unit bench bench-long soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -41,6 +41,11 @@ bench: $(BENCH_STAMP) ## SyncMaster beside its peers, under 15 minutes; QUICK=1:
 
 bench-long: $(BENCH_STAMP) ## sweeps by artifacts, age and partitions, and ten minutes of load: about an hour
 	$(BIN)/python -m benchmarks --long $(ARGS)
+
+# make soak SEED=7 EVENTS=200000 ARTIFACTS=2000
+soak: $(DEV_STAMP) ## the long form of the fault suite, about half an hour; its result goes to docs/soak.md
+	SYNCMASTER_FAULT_SEED=$(or $(SEED),1) SYNCMASTER_FAULT_EVENTS=$(or $(EVENTS),200000) SYNCMASTER_FAULT_ARTIFACTS=$(or $(ARTIFACTS),2000) \
+	  SYNCMASTER_FAULT_RESULT=docs/soak.md $(BIN)/python -m pytest tests/fault -p no:randomly -s --show-capture=no
 
 clean: ## remove the virtual environment, caches and what local runs have kept (.syncmaster)
 	rm -rf $(VENV) .syncmaster .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

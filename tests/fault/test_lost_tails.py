@@ -1,0 +1,123 @@
+"""What had been acknowledged is gone all the same: the log's disk is put back to an older state, or a stream is made anew.
+
+The end is the same as without; and where something cannot be known any more, somebody is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.local.kafka import Kafka
+from gateway.local.process import Child
+from streams.nats_streams import stream_name
+from streams.topics import Topics
+from tests.brokers import connected
+from tests.checkers import check_everything
+from tests.harness import Cluster, Sent
+from tests.loads import CHARTS, OPERATOR, versions_of
+from tests.readings import Readings
+
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
+
+CHARTS_COUNT, VERSIONS = 60, 5
+
+
+@pytest.fixture(name="cluster")
+async def _cluster(tmp_path: Path, own_kafka: Kafka, topic_prefix: str) -> AsyncIterator[Cluster]:
+    components = ("c20-chart-store",)
+    async with Cluster(tmp_path, own_kafka, topic_prefix=topic_prefix, gateway=False, components=components) as cluster:
+        yield cluster
+
+
+async def test_a_log_put_back_to_an_older_copy_is_filled_again_from_the_streams(cluster: Cluster) -> None:
+    """The broker's whole directory is an older copy: the bridge sends again what the log lost, and everything ends as without."""
+    sent = await published(cluster, "before")
+    copy = await copied(cluster)
+    sent += await published(cluster, "lost")
+    await put_back(cluster, lambda data: restored(copy, data))
+    sent += await published(cluster, "after")
+    await read_anew(cluster)
+    await cluster.settled(sent)
+    assert alerts(cluster.bridges[0], "lost its tail")
+    await check_everything(cluster, sent)
+
+
+@pytest.mark.parametrize("first", [CHARTS, OPERATOR], ids=["by_whom_it_was", "by_somebody_else"])
+async def test_a_truncated_partition_of_events_is_filled_again_and_read_to_the_end(cluster: Cluster, first: str) -> None:
+    """One partition of [events] loses its tail, and new events take its place: no event is lost, none counts twice."""
+    sent = await published(cluster, "before")
+    copy = await copied(cluster)
+    sent += await published(cluster, "kept")
+    events = f"{Topics(cluster.settings.kafka.topic_prefix).events}-0"
+    await put_back(cluster, lambda data: restored(copy / events, data / events))
+    sent += await cluster.publish(first, versions_of(CHARTS_COUNT, VERSIONS, prefix="new", source="urn:new"))
+    sent += await published(cluster, "after")
+    await read_anew(cluster)
+    await cluster.settled(sent)
+    assert alerts(cluster.bridges[0], "lost its tail")
+    await check_everything(cluster, sent, replay=False)
+
+
+async def test_a_stream_that_was_made_anew_begins_a_new_incarnation(cluster: Cluster) -> None:
+    """The stream is deleted and its sequences begin at 1 again: nothing new is taken for a repetition, and the operator is told."""
+    sent = await published(cluster, "before")
+    user = cluster.settings.nats.bridge_user
+    async with connected(cluster.nats, cluster.settings, user) as client:
+        await client.jetstream().delete_stream(stream_name(CHARTS))
+    again = await published(cluster, "anew")
+    assert again[0].at.sequence <= len(sent), "the sequences did not begin anew"
+    assert alerts(cluster.bridges[0], "a new incarnation begins")
+    await check_everything(cluster, sent + again)
+
+
+# -- losing things -----------------------------------------------------------------------------------------------------------------
+
+
+async def published(cluster: Cluster, prefix: str) -> list[Sent]:
+    """A few hundred events, and everything settled."""
+    sent = await cluster.publish(CHARTS, versions_of(CHARTS_COUNT, VERSIONS, prefix=prefix))
+    await cluster.settled(sent)
+    return sent
+
+
+async def copied(cluster: Cluster) -> Path:
+    """A copy of the broker's data as it is now; the broker is stopped for it, so that the copy is whole."""
+    await asyncio.to_thread(cluster.kafka.stop)
+    copy = cluster.directory / "copy-of-the-log"
+    shutil.copytree(data_directory(cluster), copy)
+    await asyncio.to_thread(cluster.kafka.start)
+    return copy
+
+
+async def put_back(cluster: Cluster, change: Callable[[Path], None]) -> None:
+    await asyncio.to_thread(cluster.kafka.kill9)
+    change(data_directory(cluster))
+    await asyncio.to_thread(cluster.kafka.start)
+
+
+def restored(source: Path, target: Path) -> None:
+    shutil.rmtree(target)
+    shutil.copytree(source, target)
+
+
+def data_directory(cluster: Cluster) -> Path:
+    return cluster.kafka._directory / "data"
+
+
+async def read_anew(cluster: Cluster) -> None:
+    """What was read before may not be there any more."""
+    await cluster.readings.aclose()
+    cluster.readings = Readings(cluster.settings)
+    await cluster.readings.start()
+
+
+def alerts(child: Child, text: str) -> list[str]:
+    """The errors in its log that say so."""
+    lines = [line for line in child.output().splitlines() if text in line and line.startswith("{")]
+    return [line for line in lines if json.loads(line)["level"] == "error"]
