@@ -61,15 +61,17 @@ async def measure(
 ) -> Measurement:
     """Watch the running `child` until it has done all `events`. Raises RuntimeError if it ends, or stands still for 90 s."""
     process, samples = psutil.Process(child.pid), list[Sample]()
-    while True:
+    while child.running:
         count = min(events, await progress())
         samples.append(sample(process, count))
         on_progress(count)
         if count == events and await done():
             samples.append(sample(process, events))
             return reduce(samples, events, warm_part, peak_rss_bytes(process))
-        _check(child, samples)
+        if _still_s(samples) > _STALLED_AFTER_S:
+            raise RuntimeError(f"{child.name} stands still at {count} events; its log {child.log} ends with:\n{child.tail()}")
         await asyncio.sleep(_EVERY_S)
+    raise RuntimeError(f"{child.name} ended with exit code {child.exit_code}; its log {child.log} ends with:\n{child.tail()}")
 
 
 def reduce(samples: list[Sample], events: int, warm_part: float, peak_bytes: int) -> Measurement:
@@ -95,10 +97,8 @@ def peak_rss_bytes(process: psutil.Process) -> int:
     return int(line.split()[1]) << 10
 
 
-def _check(child: Child, samples: list[Sample]) -> None:
-    if not child.running:
-        raise RuntimeError(f"{child.name} ended with exit code {child.exit_code}; its log {child.log} ends with:\n{child.tail()}")
+def _still_s(samples: list[Sample]) -> float:
+    """For how long the count has not moved."""
     latest = samples[-1]
-    moved = next((sample for sample in reversed(samples) if sample.events < latest.events), samples[0])
-    if latest.at_s - moved.at_s > _STALLED_AFTER_S:
-        raise RuntimeError(f"{child.name} stands still at {latest.events} events; its log {child.log} ends with:\n{child.tail()}")
+    since = next((earlier for earlier in reversed(samples) if earlier.events < latest.events), samples[0])
+    return latest.at_s - since.at_s

@@ -128,13 +128,13 @@ def _svg(figure: Any) -> str:
 
 
 def _page(latest: dict[str, Any], figures: list[str]) -> str:
-    machine = ", ".join(f"{key} {value}" for key, value in latest["machine"].items())
-    versions = ", ".join(f"{key} {value}" for key, value in latest["versions"].items())
+    of = latest["machine"]
+    machine = ", ".join(f"{key} {value}" for key, value in (of | of["versions"]).items() if key != "versions")
     columns = ("path", "engine", "events", "events_per_s", "events_per_cpu_s", "peak_rss_bytes", "result_hash", "commit", "at")
     head = "".join(f"<th>{column}</th>" for column in columns)
     body = "".join("<tr>" + "".join(_cell(row.get(column, "")) for column in columns) + "</tr>" for row in latest["rows"])
     ratios = "".join(
-        f"<tr>{_cell(path)}{_cell(peer)}{_cell(ratio)}</tr>"
+        f"<tr>{_cell(path)}{_cell(peer)}{_cell('not measured' if ratio is None else ratio)}</tr>"
         for path, peers in latest["ratios"].items()
         for peer, ratio in peers.items()
     )
@@ -143,7 +143,7 @@ def _page(latest: dict[str, Any], figures: list[str]) -> str:
         "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#212529}"
         "table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2rem .7rem;border-bottom:1px solid #dee2e6;text-align:left}"
         "td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;height:auto}</style>"
-        f"<h1>SyncMaster benchmarks</h1><p>Commit {html.escape(latest['commit'])}. {html.escape(machine)}. {html.escape(versions)}.</p>"
+        f"<h1>SyncMaster benchmarks</h1><p>Commit {html.escape(latest['commit'])}. {html.escape(machine)}.</p>"
         f"<p>Latency at 1,000 events/s: {html.escape(json.dumps(latest['latency_ms']))} ms.</p>"
         f"<h2>SyncMaster over …</h2><table><tr><th>path<th>peer<th>ratio</tr>{ratios}</table>"
         + "".join(figures)

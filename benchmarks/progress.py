@@ -20,7 +20,7 @@ class Progress:
     def task(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """A bar; call the result with how much is done."""
         columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bars(*columns, console=self._console, transient=True) as bars:
+        with Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
             task = bars.add_task(what, total=total)
             yield lambda done: bars.update(task, completed=done)
 
@@ -37,9 +37,9 @@ class Progress:
         figures = f"{row['events_per_s']:>11,.0f} events/s  {row['events_per_cpu_s']:>11,.0f} per CPU-s  {row['peak_rss_bytes'] >> 20:>6,} MiB"
         self._console.print(f"{row['engine']:24}{figures}  {row['result_hash']}", highlight=False, soft_wrap=True)
 
-    def ratios(self, ratios: dict[str, dict[str, float]]) -> None:
+    def ratios(self, ratios: dict[str, dict[str, float | None]]) -> None:
         table = Table("path", "SyncMaster over", "ratio", title="ratios")
         for path, peers in ratios.items():
             for peer, ratio in peers.items():
-                table.add_row(path, peer, f"{ratio:.2f}")
+                table.add_row(path, peer, "not measured" if ratio is None else f"{ratio:.2f}")
         self._console.print(table)

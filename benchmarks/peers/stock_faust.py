@@ -2,7 +2,7 @@
 
 Followed, from the settings reference and the user guide: `cython_optimizations`, uvloop, the rocksdict driver, lz4, a linger and
 larger producer batches, larger fetches, no leader topic, no web server. Keys and values are raw where the job has bytes already.
-With `--recover` the agent does nothing, the table is rebuilt from its changelog by Faust's own recovery, and the process says when.
+It says when Faust's own recovery has rebuilt the table, which is what the recovery benchmark waits for.
 """
 
 from __future__ import annotations
