@@ -32,7 +32,7 @@ from streams.bridge_lease import Lease
 from streams.bridge_links import Links
 from streams.bridge_plan import Checkpoint, Start
 from streams.bridge_pull import Puller, Taken
-from streams.errors import SyncMasterError
+from streams.errors import Retriable, SyncMasterError
 from streams.log_append import LogAppender
 from streams.log_ends import LogEnds, Shrunk
 from streams.nats_cell import Cell
@@ -199,6 +199,8 @@ class StreamBridge:
             self._bytes_since = 0
             self._untidy.clear()
             state = await stream_state(self._control, self._stream)
+            if state.created != keeper.latest.created:
+                raise Retriable(f"the stream {self._stream} was made anew while it was served")
             stored = keeper.stored.sequence if keeper.stored else 0
             now_s = self._links.monotonic_s()
             self._grace.note(now_s, stored)
