@@ -121,7 +121,8 @@ class SimulatedLog:
 
     def holder(self, ident: str) -> str:
         """Who has initialised the transactional id last."""
-        return self._producers[ident].holder
+        producer = self._producers.get(ident)
+        return producer.holder if producer is not None else ""
 
     def on_append(self, tps: Iterable[TP], listener: Callable[[], None]) -> None:
         """Called at the next append or marker of each, once."""

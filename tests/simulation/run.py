@@ -13,9 +13,9 @@ from typing import Any
 import structlog
 
 from streams.errors import Away, Rejected, Retriable
-from streams.ingress import HEADER, Ingress
 from streams.log_reader import TP
 from streams.logs import AWAY, Quiet
+from streams.nats_streams import stream_name
 from tables.model import SyncState
 from tables.overlay import decode_head
 from tests.simulation.checkers import CHECKERS
@@ -141,11 +141,21 @@ class Runner:
     def _take_all(self) -> None:
         self.world.log.refuses = lambda tp, records: False
 
-    def _disconnect(self) -> None:
-        self.world.jetstream.forget_consumers()
+    def _restart_nats(self) -> None:
+        self.world.jetstream.restart()
         for bridge in self.world.bridges.values():
             for client in bridge.links.clients:
                 client.lose_connection()
+
+    def _lose_stream_tail(self, principal: str, count: int) -> None:
+        self.world.has_lost = True
+        self.world.jetstream.streams[stream_name(principal)].lose_tail(count)
+        self._restart_nats()
+
+    def _make_stream_anew(self, principal: str) -> None:
+        self.world.has_lost = True
+        self.world.jetstream.make_anew(stream_name(principal))
+        self._restart_nats()
 
     def _answer(self, component: str, what: str, probability: float, for_s: float) -> None:
         error = {
@@ -170,7 +180,7 @@ class Runner:
     def _heal(self) -> None:
         self._is_healed = True
         self.note("everything works again")
-        for which in ("kafka", "nats"):
+        for which in ("kafka", "nats", "orbit"):
             self._back(which)
             self._calm(which)
         self._take_all()
@@ -201,14 +211,9 @@ class Runner:
         world = self.world
         if not all(task.done() for task in self._producing):
             return "publications are not acknowledged"
-        carried = {}
-        for partition in world.partitions:
-            for record in world.committed(world.topics.events, partition):
-                ingress = Ingress.decode(dict(record.headers)[HEADER])
-                carried[ingress.stream] = max(carried.get(ingress.stream, (0, 0)), (ingress.incarnation, ingress.sequence))
-        for name, stream in world.streams():
-            if stream.last and carried.get(name, (0, 0))[1] < stream.last:
-                return f"{name} is carried up to {carried.get(name)}, it has {stream.last}"
+        uncarried = world.uncarried()
+        if uncarried is not None:
+            return uncarried
         for partition in world.partitions:
             found = self._missing_of(partition, asked)
             if found is not None:

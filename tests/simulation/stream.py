@@ -39,7 +39,8 @@ class Stream:
         self.config = config
         self.created = _rfc3339(created_ns)
         self.messages: dict[int, Message] = {}
-        self.ever: dict[int, bytes] = {}  # bodies, purged or not
+        self.ever: list[tuple[int, bytes]] = []  # sequence and body, purged or not
+        self.lost: list[tuple[int, bytes]] = []  # those of `ever` that a fault has taken away
         self.first = 0
         self.last = 0
 
@@ -47,7 +48,8 @@ class Stream:
         self.last += 1
         if not self.messages:
             self.first = self.last
-        self.messages[self.last], self.ever[self.last] = message, message.body
+        self.messages[self.last] = message
+        self.ever.append((self.last, message.body))
         return self.last
 
     def purge_below(self, sequence: int) -> None:
@@ -55,14 +57,13 @@ class Stream:
             del self.messages[number]
         self.first = min(self.messages, default=self.last + 1)
 
-    def lose_tail(self, count: int) -> list[int]:
+    def lose_tail(self, count: int) -> None:
         """The last `count` messages were acknowledged and are not there; their sequences are used again."""
         lost = sorted(self.messages)[-count:] if count else []
         for number in lost:
-            del self.messages[number]
+            self.lost.append((number, self.messages.pop(number).body))
         self.last -= len(lost)
         self.first = min(self.messages, default=self.last + 1 if self.last else 0)
-        return lost
 
     def last_of(self, subject: str) -> tuple[int, Message] | None:
         return next(((n, m) for n, m in reversed(self.messages.items()) if m.subject == subject), None)
@@ -83,6 +84,7 @@ class SimulatedJetStream:
         self._loop = loop
         self.streams: dict[str, Stream] = {}
         self._consumers: dict[str, Consumer] = {}
+        self.starts = 1
 
     def now_ns(self) -> int:
         return int((EPOCH_S + self._loop.time()) * 1e9)
@@ -134,13 +136,17 @@ class SimulatedJetStream:
         self._loop.later(expires_s, self._expire, found, pull)
         self._feed()
 
-    def forget_consumers(self) -> None:
-        """A restart: consumers in memory are gone."""
+    def restart(self) -> None:
+        """Consumers in memory are gone, and whoever connects sees that it is another start."""
         self._consumers.clear()
+        self.starts += 1
 
     def make_anew(self, name: str) -> None:
         """With whatever it held."""
-        self.streams[name] = Stream(self.streams[name].config, self.now_ns())
+        before = self.streams[name]
+        made = self.streams[name] = Stream(before.config, self.now_ns())
+        made.ever = before.ever
+        made.lost = [*before.lost, *((number, message.body) for number, message in before.messages.items())]
 
     def _stream(self, name: str) -> Stream:
         if name not in self.streams:

@@ -31,6 +31,10 @@ class SimulatedClient:
         self._jetstream = jetstream
         self._wire = wire
 
+    @property
+    def _server_info(self) -> dict[str, str]:
+        return {"server_id": f"start {self._jetstream.starts}"}
+
     async def request(self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None) -> _Reply:
         try:
             answer = await self._wire.ask(self._jetstream.request, subject, payload, headers or {}, self._deliver)

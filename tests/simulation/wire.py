@@ -20,12 +20,15 @@ class Lost(Exception):
 class Wire:
     """`trouble` is the probability that a request does not go through as it should; 0 once the faults are over."""
 
-    def __init__(self, loop: SimulatedLoop, *, latency_s_max: float = 0.02, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, *, latency_s_max: float = 0.02, timeout_s: float = 2.0, is_patient: bool = False
+    ) -> None:
         self.loop = loop
         self.trouble = 0.0
         self.is_down = False
         self._latency_s_max = latency_s_max
         self._timeout_s = timeout_s
+        self._is_patient = is_patient  # nothing arrives after its sender has given up
 
     def latency_s(self) -> float:
         return self.loop.random.random() * self._latency_s_max
@@ -40,7 +43,9 @@ class Wire:
             if fate < self.trouble / 3:
                 return await answer  # lost on the way there
             if fate < self.trouble * 2 / 3:
-                there_s = loop.random.random() * 2 * self._timeout_s  # it may well arrive after the sender has given up
+                there_s = (
+                    loop.random.random() * self._timeout_s * (1 if self._is_patient else 2)
+                )  # it may well arrive after the sender has given up
         loop.later(there_s, self._arrive, answer, fate < self.trouble, server, args)
         return await answer
 

@@ -27,6 +27,8 @@ from tests.simulation.stream import EPOCH_S
 from tests.simulation.wire import Lost, Wire
 
 _HEARTBEAT_S = 0.6
+#: How long a fetched chunk may lie before the agent hands it over.
+_AGENT_BUSY_S = 0.8
 
 
 class Group:
@@ -103,6 +105,7 @@ class Consumer:
         self._log = log
         self._wire = wire
         self._positions: dict[TP, int] = {}
+        self._seeks: dict[TP, int] = {}
         self._fetchers: dict[TP, asyncio.Task[None]] = {}
         self._paused: set[TP] = set()
         self._news: dict[TP, asyncio.Event] = {}
@@ -113,6 +116,7 @@ class Consumer:
         await asyncio.sleep(self._wire.latency_s())
         for tp, position in positions.items():
             self._positions[tp] = position
+            self._seeks[tp] = self._seeks.get(tp, 0) + 1
             self._paused.discard(tp)
             if tp not in self._fetchers:
                 self._news[tp] = asyncio.Event()
@@ -137,19 +141,17 @@ class Consumer:
         """For lag displays only."""
 
     def revoked(self) -> None:
-        """Whatever was fetched is thrown away, as Faust does."""
-        for task in self._fetchers.values():
-            task.cancel()
-        self._fetchers.clear()
+        """Nothing more is fetched until the next seek; what was fetched may be thrown away, as Faust does, or still come."""
+        for tp in self._positions:
+            self._seeks[tp] += 1
         self._positions.clear()
         self._paused.clear()
 
     async def _fetch(self, tp: TP) -> None:
-        random, news = self._wire.loop.random, self._news[tp]
+        random, news, log = self._wire.loop.random, self._news[tp], self._log.partition(tp)
         while True:
-            position = self._positions[tp]
-            log = self._log.partition(tp)
-            if tp in self._paused or not position < log.stable:
+            position, seeks = self._positions.get(tp), self._seeks[tp]
+            if position is None or tp in self._paused or not position < log.stable:
                 news.clear()
                 self._log.on_append([tp], news.set)
                 await news.wait()
@@ -158,11 +160,10 @@ class Consumer:
                 entries, behind = await self._wire.ask(log.read, position, random.choice((1, 2, 5, 100)))
             except Lost:
                 continue
-            is_stale = self._positions[tp] != position
-            if not is_stale:
+            if self._seeks[tp] == seeks:
                 self._positions[tp] = behind
-            if entries and not (is_stale and random.random() < 0.5):
-                await asyncio.sleep(self._wire.latency_s())
+            await asyncio.sleep(random.random() * (_AGENT_BUSY_S if random.random() < 0.1 else 0.02))
+            if entries and (self._seeks[tp] == seeks or random.random() < 0.5):
                 assert self.partitions is not None
                 self.partitions.offer(Chunk(tp.topic, tp.partition, entries))
 
@@ -234,6 +235,7 @@ class Worker:
         kafka: Wire,
         group: Group,
         components: Mapping[str, Component],
+        wire: Wire,
         disk: dict[int, MemoryDatabase],
     ) -> None:
         self.name = name
@@ -251,7 +253,7 @@ class Worker:
             component.name: SinkActor(
                 component.name,
                 settings.components[component.name],
-                SimulatedSink(component, kafka, self._is_owner),
+                SimulatedSink(component, wire, self._is_owner),
                 rules.routing,
                 clock=clock,
                 jitter=loop.random.random,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 
 from agents.rules import Rules
 from streams.bridge import keep_serving
+from streams.bridge_plan import Checkpoint
 from streams.bridge_stream import StreamBridge
 from streams.commands import Command
 from streams.log_ends import LogAway, LogEnds
@@ -96,13 +96,15 @@ class World:
         self.topics = Topics(self.settings.kafka.topic_prefix)
         self.rules = rules_for(partitions)
         self.kafka = Wire(loop, timeout_s=self.settings.kafka.request_timeout_s)
+        # To the components. One that took an attempt after it was given up would have to compare generations itself: the key tells them.
+        self.orbit = Wire(loop, latency_s_max=0.2, timeout_s=1.0, is_patient=True)
         self.nats = Wire(loop, timeout_s=1.0)
         self.log = SimulatedLog(loop, transaction_timeout_s=self.settings.kafka.transaction_timeout_s)
         self.jetstream = SimulatedJetStream(loop)
         self.group = Group(loop, partitions, self.settings.kafka.session_timeout_s)
         self.components = {name: Component(name) for name in self.settings.components}
         self.disks: dict[int, dict[int, MemoryDatabase]] = {number: {} for number in range(workers)}
-        self.acknowledged: dict[str, dict[int, bytes]] = {stream_name(p): {} for p in PRINCIPALS}  # stream -> sequence -> body
+        self.has_lost = False  # a stream or the log has lost what it had acknowledged: what is sent again is told again
         self.commanded: list[tuple[str, str]] = []
         self._starts = 0
         self._make_streams()
@@ -125,6 +127,7 @@ class World:
             kafka=self.kafka,
             group=self.group,
             components=self.components,
+            wire=self.orbit,
             disk=self.disks[number],
         )
 
@@ -135,13 +138,11 @@ class World:
     # -- producers and operators: they repeat until they have an answer --------------------------------------------------------------
 
     async def publish(self, principal: str, body: bytes) -> None:
-        stream = stream_name(principal)
         while True:
             try:
-                sequence = await self.nats.ask(self.jetstream.publish, f"sm.in.{principal}.events", body, {})
+                await self.nats.ask(self.jetstream.publish, f"sm.in.{principal}.events", body, {})
             except Lost:
                 continue
-            self.acknowledged[stream][sequence] = body
             return
 
     async def command(self, artifact: str, component: str = "") -> None:
@@ -166,16 +167,21 @@ class World:
         return self.log.partition(TP(topic, partition)).committed()
 
     def owner(self, partition: int) -> Worker | None:
-        """The worker that serves the partition and has not been fenced."""
+        """The worker that serves the partition, and that the group says should."""
         for worker in self.workers.values():
-            actor = worker.partitions.served.get(partition)
-            if actor is not None and worker.is_owner_of(partition):
+            if partition in self.group.assignment.get(worker.name, ((), ()))[0] and partition in worker.partitions.served:
                 return worker
         return None
 
-    def published(self) -> Iterable[tuple[str, dict[int, bytes]]]:
-        """What each stream has ever held, acknowledged or not: body by sequence."""
-        return ((name, self.jetstream.streams[name].ever) for name in self.acknowledged)
-
-    def streams(self) -> Iterable[tuple[str, Any]]:
-        return ((name, self.jetstream.streams[name]) for name in self.acknowledged)
+    def uncarried(self) -> str | None:
+        """A stream whose checkpoint does not say that the log has all of it."""
+        for name in map(stream_name, PRINCIPALS):
+            stream = self.jetstream.streams[name]
+            entry = self.jetstream.streams[f"KV_{CHECKPOINTS}"].last_of(f"$KV.{CHECKPOINTS}.{name}")
+            checkpoint = msgspec.json.decode(entry[1].body, type=Checkpoint) if entry else None
+            if checkpoint is None or checkpoint.created != stream.created or checkpoint.sequence < stream.last:
+                return f"{name} has {stream.last}, its checkpoint is {checkpoint}"
+            at = stream.messages.get(checkpoint.sequence)
+            if at is not None and checkpoint.ingress_ns not in {0, at.ns}:
+                return f"{name} has another message at {checkpoint.sequence}"
+        return None
