@@ -70,6 +70,7 @@ class Partitions:
         self._clock = clock
         self._actors: dict[int, ArtifactActor] = {}
         self._owners: dict[int, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._standby: asyncio.Task[None] | None = None
         self._standbys: frozenset[int] = frozenset()
         self._restores = asyncio.Semaphore(_RESTORES_AT_ONCE_MAX)
@@ -102,11 +103,14 @@ class Partitions:
                 self._actors[partition].stop()
             else:
                 owner.cancel()  # still recovering, or waiting to begin again: there is nothing to finish
-        if owners:
-            _, late = await asyncio.wait(owners.values(), timeout=grace_s)
+        self._leaving |= set(owners.values())
+        leaving = set(self._leaving)  # also those of a revocation that is under way: the caller may close the stores next
+        if leaving:
+            _, late = await asyncio.wait(leaving, timeout=grace_s)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*owners.values(), return_exceptions=True)
+            await asyncio.gather(*leaving, return_exceptions=True)
+            self._leaving -= leaving
 
     async def aclose(self, grace_s: float) -> None:
         await self.revoke(grace_s)
