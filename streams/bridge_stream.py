@@ -116,14 +116,15 @@ class StreamBridge:
             await _goodbye(keeper.flush(), lease.release())
 
     async def _carry(self, lease: Lease, keeper: CheckpointKeeper) -> None:
-        start = await self._begin(keeper)
+        """Connects before it looks: a nats-server that restarts after the look, and may have lost a tail, breaks the connection of the pulls."""
         async with AsyncExitStack() as stack:
-            appender = self._links.make_appender()
-            stack.push_async_callback(appender.abort)
-            await appender.start()
             client = self._links.make_pull_client()
             stack.push_async_callback(client.close)
             await self._links.connect(client, self._stream)
+            start = await self._begin(keeper)
+            appender = self._links.make_appender()
+            stack.push_async_callback(appender.abort)
+            await appender.start()
             puller = Puller(client, self._stream, self._settings.bridge, self._settings.limits, self._links.monotonic_s)
             await puller.start(start.first)
             rounds: asyncio.Queue[tuple[Taken, Round]] = asyncio.Queue(maxsize=1)
