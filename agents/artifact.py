@@ -6,6 +6,7 @@ Nothing else ever writes an artifact's state. The invariants:
   If the transaction fails in any way, the actor ends; `partitions.py` starts it again from the marker. Nothing is repaired in place.
 * A chunk is taken only if it begins exactly where the last one ended. After a seek, or when Faust drops what it had fetched, an older
   fetch may still arrive; taking it would leave a hole that dedup by mark would make permanent.
+  Going back is no hole: when the log lost its tail, other events stand at offsets that were taken before, and dedup drops the rest.
 * Offering never waits: a mailbox above its bound pauses its own topic-partition and takes what is still on the way.
 """
 
@@ -58,9 +59,14 @@ class Flow(Protocol):
 class Mailbox:
     """Chunks of one topic-partition, in order and without holes."""
 
-    def __init__(self, topic: str, partition: int, position: int, chunks_max: int, flow: Flow) -> None:
+    def __init__(
+        self, topic: str, partition: int, position: int, chunks_max: int, flow: Flow, *, may_go_back: bool = False
+    ) -> None:
+        """`may_go_back`: taking records again does no harm, because they have identities that dedup knows."""
         self.topic = topic
         self.next_offset = position  # the first offset not yet taken
+        self._may_go_back = may_go_back
+        self._has_begun = False
         self._partition = partition
         self._chunks: deque[Chunk] = deque()
         self._chunks_max = chunks_max
@@ -73,11 +79,16 @@ class Mailbox:
 
     def offer(self, chunk: Chunk) -> bool:
         """Take the chunk if it follows; False if not."""
+        if self._has_begun and self._may_go_back and chunk.first < self.next_offset:
+            # The consumer was sent back, because the log ends before where it was: other records now stand at offsets taken before.
+            log.warning("reading again what was read before", topic=self.topic, at=chunk.first, expected=self.next_offset)
+            self.next_offset = chunk.first
         if chunk.last < self.next_offset:
             return False
         if chunk.first != self.next_offset:
             self._refuse(chunk)
             return False
+        self._has_begun = True
         self.next_offset = chunk.last + 1
         self._chunks.append(chunk)
         metrics.CHUNK_RECORDS.labels(self.topic).observe(len(chunk.records))
@@ -132,7 +143,7 @@ class ArtifactActor:
         self._clock = clock
         self._on_commit = on_commit
         self._overlay = Overlay(store)
-        self._events = Mailbox(topics.events, partition, marker.events, mailbox_chunks_max, flow)
+        self._events = Mailbox(topics.events, partition, marker.events, mailbox_chunks_max, flow, may_go_back=True)
         self._commands = Mailbox(topics.commands, partition, marker.commands, mailbox_chunks_max, flow)
         self._receipts: deque[Receipt] = deque()
         self._receipts_max = receipts_max

@@ -60,6 +60,16 @@ async def test_a_stale_chunk_is_dropped_without_reading_again() -> None:
     assert flow.asked == []
 
 
+async def test_a_chunk_from_before_is_taken_again_where_repetitions_are_harmless() -> None:
+    """Once begun, a consumer goes back only when the log lost its tail: what stands there now may be new. Dedup drops the rest."""
+    box = Mailbox("events", 3, 10, 4, Flow(), may_go_back=True)
+    assert not box.offer(chunk(5, 9))  # a stale fetch
+    assert box.offer(chunk(10, 14))
+    assert box.offer(chunk(8, 12))
+    assert box.offer(chunk(13, 20))
+    assert box.next_offset == 21
+
+
 async def test_a_burst_of_chunks_that_do_not_follow_asks_once() -> None:
     """Stale fetches come in bursts; each asking would throw away the answer to the one before."""
     flow = Flow()
