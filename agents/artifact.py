@@ -78,28 +78,30 @@ class Mailbox:
         return bool(self._chunks)
 
     def offer(self, chunk: Chunk) -> bool:
-        """Take the chunk if it follows; False if not."""
+        """Take what follows of the chunk; False if nothing does."""
         if self._has_begun and self._may_go_back and chunk.first < self.next_offset:
             # The consumer was sent back, because the log ends before where it was: other records now stand at offsets taken before.
             log.warning("reading again what was read before", topic=self.topic, at=chunk.first, expected=self.next_offset)
             self.next_offset = chunk.first
         if chunk.last < self.next_offset:
             return False
-        if chunk.first != self.next_offset:
+        if chunk.first > self.next_offset:
             self._refuse(chunk)
             return False
+        if chunk.first < self.next_offset:  # fetched again after a seek: its beginning has been taken
+            chunk = Chunk(chunk.topic, chunk.partition, [r for r in chunk.records if r.offset >= self.next_offset])
         self._has_begun = True
+        self._rewound_at_s = float("-inf")
         self.next_offset = chunk.last + 1
         self._chunks.append(chunk)
         metrics.CHUNK_RECORDS.labels(self.topic).observe(len(chunk.records))
-        if (
-            len(self._chunks) >= self._chunks_max
-        ):  # said again for each that comes all the same: a seek has the fetching start again
+        if len(self._chunks) >= self._chunks_max:  # said again for each that comes all the same: a seek starts the fetching
             self._is_full = True
             self._flow.full(self.topic, self._partition)
         return True
 
     def _refuse(self, chunk: Chunk) -> None:
+        """Have what is missing fetched: once, though several chunks behind the hole may be on their way."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._rewound_at_s > 1.0:
             self._rewound_at_s = now_s
