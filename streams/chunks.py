@@ -129,6 +129,16 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         await self.call_thread(pause)
 
 
+class NothingRead(dict[TP, int | None]):
+    """Faust drops silently what is below the highest offset it has seen, which after the log lost its tail may be new. Mailboxes judge that."""
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        """Not remembered."""
+
+
 class ChunkConsumer(driver.Consumer):
     _thread: ChunkThread
 
@@ -137,6 +147,7 @@ class ChunkConsumer(driver.Consumer):
         worker = transport.app.settings.worker
         self.scheduler = ChunkScheduler(worker.chunk_records_max, worker.chunk_bytes_max)
         self._finished: dict[TP, int] = {}
+        self._read_offset = NothingRead()
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
