@@ -70,7 +70,7 @@ ENGINES = (
         100_000,
         lambda prefix: f"{prefix}-heads-changelog",
         lambda: [*kafka_streams_command()],
-        ("exactly_once_v2",),
+        ("exactly_once_v2", "1000"),
     ),
 )
 
