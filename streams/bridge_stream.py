@@ -172,13 +172,13 @@ class StreamBridge:
         while True:
             taken, round_ = await rounds.get()
             lease.check()
+            before = self._ends.highest()
             with metrics.BRIDGE_APPEND_SECONDS.time():
                 spans = await appender.append(round_.batches)
-            before = keeper.latest.offsets
             self._ends.appended(before, spans)
             self._heed_shrinkages()
             ends = {partition: span.end for partition, span in spans.items()}
-            keeper.advance(sequence=round_.sequence, ingress_ns=round_.ingress_ns, offsets=before | ends)
+            keeper.advance(sequence=round_.sequence, ingress_ns=round_.ingress_ns, offsets=keeper.latest.offsets | ends)
             self._count(keeper.latest, round_)
             await puller.release(taken)
 

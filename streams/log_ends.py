@@ -43,10 +43,14 @@ class LogEnds:
         #: In the order in which they were noticed; a stream remembers how many it has answered. So rare that it needs no bound.
         self.shrinkages: list[Shrinkage] = []
 
-    def appended(self, before: Mapping[int, int], spans: Mapping[int, Span]) -> None:
-        """A stream's append was acknowledged; `before` holds the offsets that the log had given to the same stream earlier.
+    def highest(self) -> dict[int, int]:
+        """The highest end known of each partition, whichever stream it was told to: what is sent now stands behind it."""
+        return dict(self._highest)
 
-        Only a stream's own offsets may be compared here: acknowledgements of different streams arrive in any order.
+    def appended(self, before: Mapping[int, int], spans: Mapping[int, Span]) -> None:
+        """A stream's append was acknowledged; `before` is what `highest` said when it was sent.
+
+        Nothing later may be compared here: acknowledgements of different streams arrive in any order.
         """
         for partition, span in spans.items():
             if span.first < before.get(partition, 0):
