@@ -158,6 +158,8 @@ FAULTS: dict[str, tuple[Callable[[Cluster, Step], Awaitable[None]], tuple[float,
     "kill component": (kill_component, (0.5, 3.0)),
     "misbehaving component": (misbehaving_component, (1.0, 4.0)),
 }
+#: After these a partition may have another owner.
+MOVES_PARTITIONS = frozenset(fault for fault in FAULTS if "worker" in fault or "log" in fault)
 
 
 def pick(children: list[Child], step: Step) -> Child:
