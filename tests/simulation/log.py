@@ -101,6 +101,7 @@ class _Producer:
         self.current: Transaction | None = None
         self.is_ending = False
         self.last: Transaction | None = None
+        self.is_out_of_sequence = False
 
 
 class SimulatedLog:
@@ -110,6 +111,7 @@ class SimulatedLog:
         self._marker_s_max = marker_s_max
         self._producers: dict[str, _Producer] = {}
         self._partitions: dict[TP, PartitionLog] = {}
+        self.losses = 0
         self._listeners: dict[TP, list[Callable[[], None]]] = {}
         self.refuses: Callable[[TP, Sequence[Record]], bool] = lambda tp, records: False
 
@@ -147,6 +149,7 @@ class SimulatedLog:
             raise Wait
         producer.epoch += 1
         producer.holder = holder
+        producer.is_out_of_sequence = False
         return producer.epoch
 
     def add_partitions(self, ident: str, epoch: int, tps: Iterable[TP]) -> None:
@@ -158,6 +161,8 @@ class SimulatedLog:
 
     def produce(self, ident: str, epoch: int, batches: Mapping[TP, Sequence[Record]], timestamp: int) -> dict[TP, int]:
         producer = self._of(ident, epoch)
+        if producer.is_out_of_sequence:
+            raise Fatal(f"{ident}: out of sequence")
         offsets: dict[TP, int] = {}
         for tp, records in batches.items():
             if producer.current is None or tp not in producer.current.tps:
@@ -225,20 +230,20 @@ class SimulatedLog:
         return {tp: partition.end for tp, partition in self._partitions.items()}
 
     def lose_tail(self, lengths: Mapping[TP, int]) -> None:
-        """Go back to the `lengths` of earlier. What was open then is aborted, and every epoch raised, as if all had been restarted."""
+        """Go back to the `lengths` of earlier. What was open then is aborted; producers that lost records are out of sequence."""
+        self.losses += 1
         for tp, partition in self._partitions.items():
-            del partition.entries[max(lengths.get(tp, 0) - partition.beginning, 0) :]
-            partition.open = {t: first for t, first in partition.open.items() if first < partition.end}
-            cut = {entry.transaction: entry.offset for entry in reversed(partition.entries) if entry.transaction is not None}
-            marked = {entry.transaction for entry in partition.entries if entry.is_marker}
-            for transaction, first in cut.items():
-                if transaction not in marked:
-                    partition.open.setdefault(transaction, first)
-        for transaction in {t: None for partition in self._partitions.values() for t in partition.open}:
-            transaction.state = "aborted"
-            for partition in self._partitions.values():
-                if transaction in partition.open:
-                    partition.mark(transaction)
+            lost = partition.entries[max(lengths.get(tp, 0) - partition.beginning, 0) :]
+            del partition.entries[len(partition.entries) - len(lost) :]
+            for transaction in {entry.transaction: None for entry in lost if entry.transaction is not None}:
+                self._producers[transaction.ident].is_out_of_sequence = True
+            ended = {entry.transaction for entry in partition.entries if entry.is_marker}
+            for transaction in {
+                e.transaction: None for e in partition.entries if e.transaction is not None and e.transaction not in ended
+            }:
+                transaction.state = "aborted"
+                partition.mark(transaction)
+            partition.open.clear()
         for producer in self._producers.values():
             producer.current, producer.is_ending, producer.last = None, False, None
         for tp in self._partitions:

@@ -162,6 +162,7 @@ class _Producer:
         self._wire = wire
         self._closed = False
         self._sender = self._Sender()
+        self._losses = log.losses
         self.client = self
 
     async def start(self) -> None:
@@ -188,6 +189,8 @@ class _Producer:
             raise kafka_errors.RequestTimedOutError from exc
 
     def _append(self, tp: TP, records: list[Record]) -> int:
+        if self._losses != self._log.losses:
+            raise kafka_errors.OutOfOrderSequenceNumber
         if self._log.refuses(tp, records):
             raise kafka_errors.NotEnoughReplicasError
         return self._log.append(tp, records)

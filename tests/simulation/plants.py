@@ -26,17 +26,16 @@ from agents.pipeline import Turn
 from agents.sinks.backlog import Backlog
 from agents.sinks.base import Result
 from agents.sync_state import Nothing
-from streams.bridge_checkpoint import CheckpointKeeper
+from streams.bridge_grace import GraceWindow
 from streams.errors import Malformed
 from streams.log_append import AppendFailed
 from streams.log_reader import TP
 from tables.overlay import Overlay
 from tables.replica import Follower
-from tests.simulation.log import Entry, PartitionLog, SimulatedLog
+from tests.simulation.log import Entry, SimulatedLog
 from tests.simulation.log_clients import SimulatedAppender, SimulatedWriter
 from tests.simulation.loop import PROCESS
 from tests.simulation.stores import MemoryDatabase
-from tests.simulation.worker import Consumer
 
 #: By name: what it does wrong is its docstring.
 PLANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
@@ -121,6 +120,30 @@ def sending_behind_a_failed_append() -> Any:
 
     original = SimulatedAppender.append
     return patch.object(SimulatedAppender, "append", append)
+
+
+@plant
+def incarnation_is_not_raised() -> Any:
+    """A stream that was made anew, or lost its tail, goes on under the incarnation that the marks know."""
+
+    def plan(checkpoint: Any, *args: Any, **options: Any) -> Any:
+        start = original(checkpoint, *args, **options)
+        return start if checkpoint is None else msgspec.structs.replace(start, incarnation=checkpoint.incarnation)
+
+    original = streams.bridge_begin.plan_start
+    return patch.object(streams.bridge_begin, "plan_start", plan)
+
+
+@plant
+def purged_before_the_log_has_it() -> Any:
+    """The bridge purges its stream up to what it has read."""
+
+    async def purge(client: Any, stream: str, sequence: int) -> None:
+        await original(client, stream, sequence + 3)
+
+    original = streams.bridge_stream.purge_below
+    grace = patch.object(GraceWindow, "purge_below", lambda self, now_s, checkpoint, fill: checkpoint)
+    return _all(grace, patch.object(streams.bridge_stream, "purge_below", purge))
 
 
 @plant
@@ -381,6 +404,3 @@ def _all(*patches: Any) -> Iterator[None]:
         for each in patches:
             stack.enter_context(each)
         yield
-
-
-_ = (agents.partitions, streams.bridge_begin, streams.bridge_stream, CheckpointKeeper, PartitionLog, Consumer)

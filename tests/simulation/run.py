@@ -40,12 +40,14 @@ class Runner:
         self._started_s = loop.time()
         self._producing: list[asyncio.Task[None]] = []
         self._is_healed = False
+        self._lengths: list[tuple[float, dict[TP, int]]] = []
         self.trace: list[str] = []
         self.bugs: list[str] = []  # what the code itself calls one
 
     async def run(self) -> None:
         for action in self.schedule.actions:
             await self._until(action.at_s)
+            self._lengths.append((self.loop.time(), self.world.log.lengths()))
             self.note(f"{action.what} {action.arguments if action.what != 'publish' else action.arguments[0]}")
             getattr(self, f"_{action.what}")(*action.arguments)
         await self._until(HEAL_S)
@@ -151,6 +153,13 @@ class Runner:
         self.world.has_lost = True
         self.world.jetstream.streams[stream_name(principal)].lose_tail(count)
         self._restart_nats()
+
+    def _lose_log_tail(self, age_s: float) -> None:
+        """An older copy of the brokers' disks is put back."""
+        world, then_s = self.world, self.loop.time() - age_s
+        world.has_lost = world.log_has_lost = True
+        world.log.lose_tail(next((lengths for at_s, lengths in reversed(self._lengths) if at_s <= then_s), {}))
+        self._away("kafka", 0.3)
 
     def _make_stream_anew(self, principal: str) -> None:
         self.world.has_lost = True

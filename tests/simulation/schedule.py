@@ -13,6 +13,7 @@ from tests.events import chart_event, encode
 #: Faults begin no later than this, and are over at HEAL_S; from there everything has to come into step.
 FAULTS_UNTIL_S = 5.0
 HEAL_S = 8.0
+LOG_LOSSES = 0.0
 ARTIFACTS = ("a", "b", "shared")
 
 
@@ -41,7 +42,7 @@ class Schedule(NamedTuple):
 
 
 def make_schedule(seed: int, *, faults: bool = True) -> Schedule:
-    """One seed in five also has JetStream lose what it had acknowledged."""
+    """One seed in five also has JetStream lose what it had acknowledged, one in ten the log."""
     chance = random.Random(f"schedule {seed}")
     partitions, workers, bridges = chance.choice((1, 1, 2, 2, 3)), chance.choice((1, 2, 2, 3)), chance.choice((1, 1, 2))
     actions = [*_publications(chance), *_commands(chance)]
@@ -52,6 +53,8 @@ def make_schedule(seed: int, *, faults: bool = True) -> Schedule:
             actions.append(fault(chance, workers, bridges))
         if chance.random() < 0.2:
             actions.append(chance.choice((_lose_stream_tail, _make_stream_anew))(chance, workers, bridges))
+        elif chance.random() < LOG_LOSSES:
+            actions.append(Action(_at(chance), "lose_log_tail", (chance.uniform(0.1, 2.0),)))
     return Schedule(seed, partitions, workers, bridges, sorted(actions, key=lambda action: action.at_s))
 
 

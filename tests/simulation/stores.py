@@ -95,8 +95,7 @@ class MemoryStore(PartitionStore):
 
     def _walk(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         content = self._db.content
-        for key in list(content.irange(start, end, inclusive=(True, False))):
-            yield key, content[key]
+        yield from [(key, content[key]) for key in content.irange(start, end, inclusive=(True, False))]
 
 
 class MemoryStores:

@@ -36,6 +36,8 @@ class SimulatedClient:
         return {"server_id": f"start {self._jetstream.starts}"}
 
     async def request(self, subject: str, payload: bytes, *, timeout: float, headers: dict[str, str] | None = None) -> _Reply:
+        if not self._is_usable():
+            raise nats_errors.ConnectionClosedError
         try:
             answer = await self._wire.ask(self._jetstream.request, subject, payload, headers or {}, self._deliver)
         except Refused as exc:
@@ -43,6 +45,9 @@ class SimulatedClient:
         except Lost as exc:
             raise nats_errors.TimeoutError from exc
         return _Reply(json.dumps(answer).encode())
+
+    def _is_usable(self) -> bool:
+        return True  # the control connection reconnects by itself
 
     def _deliver(self, inbox: bytes, what: Arrived | bytes) -> None:
         raise AssertionError("only connections that pull have consumers")
@@ -66,6 +71,9 @@ class SimulatedPullClient(SimulatedClient):
         except Lost as exc:
             raise Retriable("NATS is away") from exc
         self.is_connected = True
+
+    def _is_usable(self) -> bool:
+        return self.is_connected
 
     async def close(self) -> None:
         self.is_closed, self.is_connected = True, False

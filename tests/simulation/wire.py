@@ -50,6 +50,8 @@ class Wire:
         return await answer
 
     def _arrive(self, answer: Any, is_answer_lost: bool, server: Callable[..., Any], args: Any) -> None:
+        if self._is_patient and answer.done():
+            return
         if self.is_down:
             self.loop.later(self._timeout_s, _fail, answer, Lost("nobody is there"))
             return

@@ -28,7 +28,7 @@ from tests.simulation.wire import Lost, Wire
 
 _HEARTBEAT_S = 0.6
 #: How long a fetched chunk may lie before the agent hands it over.
-_AGENT_BUSY_S = 0.8
+_AGENT_BUSY_S = 1.5
 
 
 class Group:
@@ -45,25 +45,25 @@ class Group:
         self.generation = 0
         self.assignment: dict[str, tuple[list[int], list[int]]] = {}
 
-    def heartbeat(self, member: str) -> bool:
+    def heartbeat(self, member: str, generation: int) -> bool:
         """Whether the member may go on as it is; otherwise it has to join again."""
         self.look()
         if member not in self.sessions:
             return False
         self.sessions[member] = self._loop.time()
-        return self._is_balanced
+        return self._is_balanced and generation == self.generation
 
-    def join(self, member: str) -> tuple[list[int], list[int]] | None:
-        """The member's partitions once all have joined; asked again until then."""
+    def join(self, member: str) -> tuple[int, tuple[list[int], list[int]]] | None:
+        """The generation and the member's partitions once all have joined; asked again until then."""
         self.look()
         if self._is_balanced and member in self._joined and member in self.assignment:
-            return self.assignment[member]
+            return self.generation, self.assignment[member]
         if self._is_balanced:
             self._rebalance()
         self.sessions[member] = self._loop.time()
         self._joined[member] = None
         self.look()
-        return self.assignment[member] if self._is_balanced else None
+        return (self.generation, self.assignment[member]) if self._is_balanced else None
 
     def leave(self, member: str) -> None:
         if self.sessions.pop(member, None) is not None:
@@ -151,6 +151,8 @@ class Consumer:
         random, news, log = self._wire.loop.random, self._news[tp], self._log.partition(tp)
         while True:
             position, seeks = self._positions.get(tp), self._seeks[tp]
+            if position is not None and position > log.end:
+                position = self._positions[tp] = log.beginning  # auto_offset_reset
             if position is None or tp in self._paused or not position < log.stable:
                 news.clear()
                 self._log.on_append([tp], news.set)
@@ -162,7 +164,7 @@ class Consumer:
                 continue
             if self._seeks[tp] == seeks:
                 self._positions[tp] = behind
-            await asyncio.sleep(random.random() * (_AGENT_BUSY_S if random.random() < 0.1 else 0.02))
+            await asyncio.sleep(random.random() * (_AGENT_BUSY_S if random.random() < 0.15 else 0.02))
             if entries and (self._seeks[tp] == seeks or random.random() < 0.5):
                 assert self.partitions is not None
                 self.partitions.offer(Chunk(tp.topic, tp.partition, entries))
@@ -274,6 +276,7 @@ class Worker:
         self.consumer.partitions = self.partitions
         self.has_left = False
         self.revoke_s_max = 0.0
+        self._generation = 0
         self._running = self.process.spawn(self._run())
 
     def _make_writer(self, ident: str) -> SimulatedWriter:
@@ -293,7 +296,7 @@ class Worker:
         while True:
             await asyncio.sleep(_HEARTBEAT_S)
             try:
-                if not await self._kafka.ask(self._group.heartbeat, self.name):
+                if not await self._kafka.ask(self._group.heartbeat, self.name, self._generation):
                     await self._rejoin()
             except Lost:
                 continue
@@ -325,5 +328,6 @@ class Worker:
             except Lost:
                 assigned = None
             if assigned is not None:
-                return await self.partitions.assign(*assigned)
+                self._generation, partitions = assigned
+                return await self.partitions.assign(*partitions)
             await asyncio.sleep(_HEARTBEAT_S / 4)

@@ -105,6 +105,7 @@ class World:
         self.components = {name: Component(name) for name in self.settings.components}
         self.disks: dict[int, dict[int, MemoryDatabase]] = {number: {} for number in range(workers)}
         self.has_lost = False  # a stream or the log has lost what it had acknowledged: what is sent again is told again
+        self.log_has_lost = False
         self.commanded: list[tuple[str, str]] = []
         self._starts = 0
         self._make_streams()
