@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 
 from benchmarks import results, sweeps
@@ -132,7 +132,7 @@ def main(  # noqa: PLR0917 - typer reads them by name
     kafka = broker(directory / "kafka")
     try:
         kafka.start()
-        asyncio.run(_run(kafka.bootstrap, directory, Progress(console), options, paths))
+        uvloop.run(_run(kafka.bootstrap, directory, Progress(console), options, paths))
     finally:
         kafka.kill9()
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,5 +1,7 @@
 """End to end: from the moment an event is due to be published over NATS to the moment the component has it. And latency against load.
 
+Rows are named by how the component is reached; `door` is the acknowledgement of the publish itself, the first part of all others.
+
 NATS (sync always), Kafka, bridge and worker are processes as in production; publisher and components are in this process, on one clock. The
 moment that counts is when the event *was due*, not when a busy publisher came to send it, and it travels in the event's id.
 Three components, one per kind of sink, each get every event: `portal` over HTTP, `chef` by NATS request, `store` from the log.
@@ -38,6 +40,8 @@ from streams.topics import Topics
 
 PARTITIONS = 4
 COMPONENTS = ("portal", "chef", "store")
+#: Not a component: JetStream, which has the event on disk when it acknowledges.
+DOOR = "door"
 STEADY_PER_S = 1000
 LOADS_PER_S = (250, 500, 1000, 2000, 3000, 4000)
 _ARTIFACTS = 2000
@@ -50,7 +54,7 @@ class Arrivals:
     """When each component had which event. An event is known by its id, `<number>-<due_ns>`."""
 
     def __init__(self) -> None:
-        self.latencies_s: dict[str, list[float]] = {name: [] for name in COMPONENTS}
+        self.latencies_s: dict[str, list[float]] = {name: [] for name in (*COMPONENTS, DOOR)}
 
     def note(self, component: str, ident: str) -> None:
         self.latencies_s[component].append((time.perf_counter_ns() - int(ident.rpartition("-")[2])) / 1e9)
@@ -90,6 +94,7 @@ class Stack:
         payload = body(number, artifact, count + 1).replace(f"{number:016x}".encode(), f"{number}-{int(due_s * 1e9)}".encode())
         try:
             await request(self.publisher, f"sm.in.{PRINCIPAL}.bench", payload)
+            self.arrivals.note(DOOR, f"{number}-{int(due_s * 1e9)}")
         finally:
             slots.release()
 
@@ -136,7 +141,7 @@ async def _steady(stack: Stack, per_s: int, seconds: float, progress: Progress, 
     after = sample(process, count)
     measured = Measurement(count, took_s, after.cpu_s - before.cpu_s, peak_rss_bytes(process), [])
     rows = []
-    for kind, component, complete in zip(("http", "nats", "log"), COMPONENTS, kept_up, strict=True):
+    for kind, component, complete in zip(("http", "nats", "log", DOOR), (*COMPONENTS, DOOR), (*kept_up, True), strict=True):
         percentiles: dict[str, Any] = {f"{name}_ms": value for name, value in stack.arrivals.percentiles_ms(component).items()}
         got = len(stack.arrivals.latencies_s[component])
         rows.append(row(path, kind, [measured], rate_per_s=per_s, delivered=got, complete=complete, **percentiles))
