@@ -20,11 +20,13 @@ from tables.model import SyncState
 from tables.overlay import decode_head
 from tests.simulation.checkers import CHECKERS
 from tests.simulation.loop import SimulatedLoop, Stuck
-from tests.simulation.schedule import HEAL_S, Schedule, make_schedule
+from tests.simulation.schedule import HEAL_S, Schedule, make_losing_schedule, make_schedule
 from tests.simulation.world import World
 
 #: From the end of the faults to everything in step: sessions, leases, backoffs, and a receipt that was lost and is missed after a minute.
 STEP_S_MAX = 240.0
+#: Until a bridge that has nothing to append has looked at the log's ends.
+NOTICE_S = 4.0
 TRACE_MAX = 400
 
 
@@ -52,6 +54,7 @@ class Runner:
             getattr(self, f"_{action.what}")(*action.arguments)
         await self._until(HEAL_S)
         self._heal()
+        await self._until(HEAL_S + (NOTICE_S if self.world.log_has_lost else 0.0))
         await self._wait_in_step()
         assert not self.bugs, "\n".join(self.bugs)
         for checker in CHECKERS:
@@ -252,6 +255,11 @@ class Runner:
 def run_seed(seed: int, *, faults: bool = True) -> World:
     """One whole run. Raises Failure, which tells everything that is needed to understand it."""
     return _run(make_schedule(seed, faults=faults)).world
+
+
+def run_losing_seed(seed: int) -> World:
+    """As `run_seed`, of a schedule in which the log loses its tail."""
+    return _run(make_losing_schedule(seed)).world
 
 
 def trace_of(seed: int) -> list[str]:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.simulation.run import run_seed, trace_of
+from tests.simulation.run import run_losing_seed, run_seed, trace_of
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "3000"))
 FIRST = int(os.environ.get("SIMULATION_SEED", os.environ.get("SIMULATION_FROM", "0")))
@@ -57,3 +57,14 @@ def test_a_run_without_faults_needs_no_repetition() -> None:
 def test_a_seed_replays_exactly(seed: int) -> None:
     """The same seed gives the same run, step by step."""
     assert trace_of(seed) == trace_of(seed)
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="an offset that the log has again, after it was cut below it and grew, is not told from one that it never lost: "
+    "stores, and checkpoints of streams that had nothing to append meanwhile, need a fingerprint beside their offsets",
+)
+def test_a_log_that_lost_its_tail_is_filled_again() -> None:
+    """The log goes back to an older state under running processes: the end is the same as without."""
+    for seed in range(40):
+        run_losing_seed(seed)
