@@ -26,7 +26,14 @@ _COMPRESS_BYTES_MIN = 512
 
 
 def build_batch(
-    records: Iterable[Record], *, timestamp_ms: int, producer_id: int, epoch: int, sequence: int, transactional: bool, bytes_max: int
+    records: Iterable[Record],
+    *,
+    timestamp_ms: int,
+    producer_id: int,
+    epoch: int,
+    sequence: int,
+    transactional: bool,
+    bytes_max: int,
 ) -> tuple[bytes, int]:
     """The batch of the first records that fit into `bytes_max` before compression (at least one), and how many they are."""
     builder = DefaultRecordBatchBuilder(_MAGIC, 0, transactional, producer_id, epoch, sequence, bytes_max)
