@@ -25,6 +25,7 @@ from streams import metrics
 from streams.chunks import Chunk
 from streams.errors import Fenced, SyncMasterError
 from streams.log_reader import TP, LogReader
+from streams.log_tail import origin_before
 from streams.log_transaction import TransactionalWriter
 from streams.logs import AWAY
 from streams.settings import Settings
@@ -217,7 +218,10 @@ class Partitions:
             await reader.aclose()
 
     async def _existing(self, reader: LogReader, partition: int, marker: Marker) -> Marker:
-        """A topic that ends before a remembered offset makes that offset void: it is read from its beginning, dedup does the rest."""
+        """A topic that ends before a remembered offset, or has another record there, makes that offset void.
+
+        It is read from its beginning then; dedup does the rest.
+        """
         positions = {TP(self._topics.events, partition): "events", TP(self._topics.commands, partition): "commands"}
         beginnings, ends = await reader.beginnings(positions), await reader.ends(positions)
         for tp, name in positions.items():
@@ -235,6 +239,15 @@ class Partitions:
                         begins_at=beginnings[tp],
                     )
                 setattr(marker, name, beginnings[tp])
+        events = TP(self._topics.events, partition)
+        if beginnings[events] < marker.events and marker.last_event not in (
+            "",
+            await origin_before(reader, events, marker.events),
+        ):
+            log.error(
+                "the log lost its tail and has grown again; reading the topic again", topic=events.topic, partition=partition
+            )
+            marker.events = beginnings[events]
         return marker
 
     def _tell_restore(self, progress: dict[int, Progress]) -> None:

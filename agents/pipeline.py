@@ -64,6 +64,8 @@ class Turn:
             self._receipt(number, receipt)
         for record in work.events:
             self._event(record)
+        if work.events:
+            self._marker.last_event = _incoming(work.events[-1])[0].decode()
         if self._marker.routing != self._rules.routing.hash:
             self._reroute()
         return self._outcome()

@@ -39,5 +39,20 @@ async def newest_of(reader: LogReader, stream: str, since: Mapping[TP, int], end
     return newest
 
 
+async def origin_before(reader: LogReader, tp: TP, position: int) -> str:
+    """The `sm-ingress` header of the record before `position`, which the log must have. Raises Retriable.
+
+    A log that lost its tail and has grown again has another record there.
+    """
+    reader.assign({tp: position - 1})
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            while not (fetched := await reader.poll(0.5)):
+                pass
+    except TimeoutError as exc:
+        raise Retriable(f"the log does not give what is before {position} of {tp.topic}-{tp.partition}") from exc
+    return dict(fetched[tp].records[0].headers).get(HEADER, b"").decode()
+
+
 def _later(one: Ingress | None, other: Ingress) -> Ingress:
     return other if one is None or other.mark > one.mark else one

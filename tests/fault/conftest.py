@@ -45,10 +45,18 @@ def form() -> Form:
     )
 
 
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A Kafka that tests may hang, kill and put back to an older state."""
+@pytest.fixture(scope="session")
+def the_own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     broker = Kafka(tmp_path_factory.mktemp("own-kafka"), heap_mb=512, overrides=KAFKA_FOR_TESTS | KEEPS_MARKERS)
     broker.start()
     yield broker
     broker.kill9()
+
+
+@pytest.fixture
+def own_kafka(the_own_kafka: Kafka) -> Kafka:
+    """A Kafka that tests of this suite may hang, kill and put back to an older state; running."""
+    the_own_kafka.resume()
+    if not the_own_kafka.running:
+        the_own_kafka.start()
+    return the_own_kafka

@@ -19,9 +19,9 @@ from streams.nats_streams import stream_name
 from streams.topics import Topics
 from tests.brokers import connected
 from tests.checkers import check_everything
-from tests.harness import Cluster, Sent
+from tests.harness import Cluster, Sent, eventually
 from tests.loads import CHARTS, OPERATOR, versions_of
-from tests.readings import Readings
+from tests.readings import Readings, ingress_of
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
 
@@ -64,6 +64,21 @@ async def test_a_truncated_partition_of_events_is_filled_again_and_read_to_the_e
     await check_everything(cluster, sent, replay=False)
 
 
+async def test_a_partition_that_lost_its_tail_and_has_grown_again_is_read_from_where_it_differs(cluster: Cluster) -> None:
+    """The same while the worker is away: when it is back the log is longer than its marker, and holds other events there."""
+    sent = await published(cluster, "before")
+    copy = await copied(cluster)
+    sent += await published(cluster, "kept")
+    await asyncio.to_thread(cluster.workers[0].stop)
+    events = f"{Topics(cluster.settings.kafka.topic_prefix).events}-0"
+    await put_back(cluster, lambda data: restored(copy / events, data / events))
+    sent += await cluster.publish(OPERATOR, versions_of(CHARTS_COUNT, VERSIONS * 2, prefix="new", source="urn:new"))
+    await in_the_log(cluster, sent)
+    cluster.workers[0].start()
+    await cluster.settled(sent)
+    await check_everything(cluster, sent, replay=False)
+
+
 async def test_a_stream_that_was_made_anew_begins_a_new_incarnation(cluster: Cluster) -> None:
     """The stream is deleted and its sequences begin at 1 again: nothing new is taken for a repetition, and the operator is told."""
     sent = await published(cluster, "before")
@@ -74,6 +89,22 @@ async def test_a_stream_that_was_made_anew_begins_a_new_incarnation(cluster: Clu
     assert again[0].at.sequence <= len(sent), "the sequences did not begin anew"
     assert alerts(cluster.bridges[0], "a new incarnation begins")
     await check_everything(cluster, sent + again)
+
+
+async def in_the_log(cluster: Cluster, sent: list[Sent]) -> None:
+    """Until the bridge has brought all of it there, whatever was there before."""
+    wanted = {(each.at.stream, each.at.sequence) for each in sent}
+
+    async def there() -> bool:
+        await read_anew(cluster)
+        await cluster.readings.update()
+        found = (ingress_of(record) for records in cluster.readings.events.values() for record in records)
+        return wanted <= {(ingress.stream, ingress.sequence) for ingress in found}
+
+    try:
+        await eventually(there, 30, every_s=0.5)
+    except TimeoutError:
+        raise AssertionError(f"the log does not have everything again:\n{cluster.bridges[0].output()}") from None
 
 
 # -- losing things -----------------------------------------------------------------------------------------------------------------
