@@ -40,7 +40,9 @@ WITH_LOG_READER: dict[str, Any] = {
     "components": {"insight": {"sink": {"type": "log"}}},
     "routes": [{"name": "charts-to-insight", "match": {"artifacts": ["chart/*"]}, "to": ["insight"], "newest": "semver"}],
 }
-READY_S = 60.0
+#: Deadlines are for machines that have much else to do; what waits goes on as soon as it can.
+READY_S = 90.0
+SETTLED_S = 120.0
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -180,7 +182,7 @@ class Cluster:
         )
         return sent
 
-    async def settled(self, sent: Sequence[Sent], timeout_s: float = 60.0) -> None:
+    async def settled(self, sent: Sequence[Sent], timeout_s: float = SETTLED_S) -> None:
         """Until everything sent has its outcome, every command is taken, and every pair is in step."""
         try:
             await eventually(lambda: self._is_settled(sent), timeout_s, every_s=0.2)

@@ -40,7 +40,7 @@ def form() -> Form:
         events=events,
         artifacts=int(os.environ.get("SYNCMASTER_FAULT_ARTIFACTS", "300")),
         steps=12 if events < 50_000 else 60,
-        timeout_s=90 if events < 50_000 else 1800,
+        timeout_s=180 if events < 50_000 else 1800,
         result=Path(result) if result else None,
     )
 

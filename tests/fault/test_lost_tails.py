@@ -23,7 +23,7 @@ from tests.harness import Cluster, Sent, eventually
 from tests.loads import CHARTS, OPERATOR, versions_of
 from tests.readings import Readings, ingress_of
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
 CHARTS_COUNT, VERSIONS = 60, 5
 

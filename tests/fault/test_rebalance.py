@@ -18,9 +18,9 @@ from tests.checkers import check_everything
 from tests.harness import Cluster, eventually
 from tests.loads import CHARTS, versions_of
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
-PARTITIONS = 8
+PARTITIONS = 4
 CHARTS_COUNT, VERSIONS = 100, 10
 TAIL = 100
 TAKEOVER_S = 5.0

@@ -15,7 +15,7 @@ from tests.harness import Cluster, eventually
 from tests.loads import CHARTS, versions_of
 from tests.readings import arrivals
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
 CHARTS_COUNT, VERSIONS = 40, 10
 EVENTS = CHARTS_COUNT * VERSIONS

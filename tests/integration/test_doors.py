@@ -21,7 +21,7 @@ from tests.harness import Cluster, Sent
 from tests.loads import CHARTS, OPERATOR, chart, encode, versions_of
 from tests.readings import JUDGED, arrivals
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
 IMAGES = "c4-image-build"
 PORTAL = "c8-portal"

@@ -15,7 +15,7 @@ from tests.checkers import check_everything
 from tests.harness import WITH_LOG_READER, Cluster
 from tests.loads import CHARTS, OPERATOR, mixed
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
 EVENTS = 3000
 AWAY_S = 6.0

@@ -14,7 +14,7 @@ from tests.checkers import check_everything
 from tests.harness import WITH_LOG_READER, Cluster, eventually
 from tests.loads import CHARTS, OPERATOR, mixed
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
 EVENTS = 4000
 CHARTS_COUNT = 150
