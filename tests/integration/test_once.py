@@ -81,6 +81,21 @@ def test_ctrl_c_stops_everything_and_run_json_tells_others_where_everything_is(
     assert not (tmp_path / ".syncmaster" / "run.json").exists()
 
 
+@pytest.mark.timeout(120)
+def test_once_that_does_not_get_there_in_time_says_so_and_fails(tmp_path: Path, kafka: Kafka, topic_prefix: str) -> None:
+    """`up --once --timeout-s`: exit code 1, the reason on stderr, the line all the same, and nothing left running."""
+    env = {"SYNCMASTER_KAFKA_BOOTSTRAP": kafka.bootstrap, "SYNCMASTER__KAFKA__TOPIC_PREFIX": topic_prefix}
+    with running(tmp_path, "--once", "--timeout-s", "0.01", env=env) as process:
+        wait_run_file(tmp_path / ".syncmaster" / "run.json")
+        everything = descendants(process.pid)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert json.loads(out)["in_sync"] is False
+    assert "not reached within 0.01 s" in err
+    assert everything
+    assert not [pid for pid in everything if is_alive(pid)]
+
+
 # -- running it --------------------------------------------------------------------------------------------------------------------
 
 
