@@ -11,61 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import psutil
-from aiohttp import web
-from aiokafka import AIOKafkaConsumer
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from benchmarks import product
+from benchmarks.components import COMPONENTS, DOOR, Arrivals, http_component, log_component, nats_component
 from benchmarks.log import Log
 from benchmarks.measure import Measurement, peak_rss_bytes, sample
 from benchmarks.nats import BenchNats, at, client, with_secrets
 from benchmarks.progress import Progress
 from benchmarks.results import Row, row
 from benchmarks.workload import PRINCIPAL, body
-from gateway.local.ports import LOOPBACK
 from gateway.local.process import Child
 from streams.nats_door import request
 from streams.settings import Settings
-from streams.topics import Topics
 
 PARTITIONS = 4
-COMPONENTS = ("portal", "chef", "store")
-#: Not a component: JetStream, which has the event on disk when it acknowledges.
-DOOR = "door"
 STEADY_PER_S = 1000
 LOADS_PER_S = (250, 500, 1000, 2000, 3000, 4000)
 _ARTIFACTS = 2000
 _TICK_S = 0.002
 _SETTLE_S = 20.0
 _IN_FLIGHT_MAX = 512
-
-
-class Arrivals:
-    """When each component had which event. An event is known by its id, `<number>-<due_ns>`."""
-
-    def __init__(self) -> None:
-        self.latencies_s: dict[str, list[float]] = {name: [] for name in (*COMPONENTS, DOOR)}
-
-    def note(self, component: str, ident: str) -> None:
-        self.latencies_s[component].append((time.perf_counter_ns() - int(ident.rpartition("-")[2])) / 1e9)
-
-    def clear(self) -> None:
-        for latencies in self.latencies_s.values():
-            latencies.clear()
-
-    def percentiles_ms(self, component: str) -> dict[str, float]:
-        cuts = quantiles(self.latencies_s[component], n=1000, method="inclusive")
-        return {"p50": round(cuts[499] * 1000, 2), "p99": round(cuts[989] * 1000, 2), "p999": round(cuts[998] * 1000, 2)}
 
 
 class Stack:
@@ -153,7 +126,7 @@ async def _steady(stack: Stack, per_s: int, seconds: float, progress: Progress, 
 async def running(log: Log, directory: Path) -> AsyncIterator[Stack]:
     arrivals = Arrivals()
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(_http_component("portal", arrivals))
+        url = await stack.enter_async_context(http_component("portal", arrivals))
         content = with_secrets(_configuration(log.bootstrap, directory, url), directory)
         server = BenchNats(directory / "nats", product.settings_of(content))
         server.start()
@@ -164,8 +137,8 @@ async def running(log: Log, directory: Path) -> AsyncIterator[Stack]:
         for child in (bridge, worker):
             child.start()
             stack.callback(child.stop)
-        await stack.enter_async_context(_nats_component("chef", settings, arrivals))
-        await stack.enter_async_context(_log_component("store", settings, log, arrivals))
+        await stack.enter_async_context(nats_component("chef", settings, arrivals))
+        await stack.enter_async_context(log_component("store", settings, log, arrivals))
         publisher = await stack.enter_async_context(client(settings, PRINCIPAL))
         started = Stack(settings, publisher, arrivals, worker, bridge)
         await _wait_ready(started)
@@ -194,62 +167,3 @@ async def _wait_ready(stack: Stack) -> None:
             await stack.load(10, 0.1)
         await asyncio.sleep(0.2)
     await asyncio.sleep(1)
-
-
-@asynccontextmanager
-async def _http_component(name: str, arrivals: Arrivals) -> AsyncIterator[str]:
-    async def take(incoming: web.Request) -> web.Response:
-        arrivals.note(name, incoming.headers["ce-id"])
-        await incoming.read()
-        return web.Response(status=204)
-
-    app = web.Application()
-    app.router.add_post("/events", take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
-    try:
-        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/events"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def _nats_component(name: str, settings: Settings, arrivals: Arrivals) -> AsyncIterator[None]:
-    async def take(message: Msg) -> None:
-        arrivals.note(name, (message.headers or {})["ce-id"])
-        await message.respond(b'{"status":"ok"}')
-
-    async with client(settings, name) as component:
-        await component.subscribe(f"sync.{name}.*", cb=take)
-        yield
-
-
-@asynccontextmanager
-async def _log_component(name: str, settings: Settings, log: Log, arrivals: Arrivals) -> AsyncIterator[None]:
-    topic = Topics(settings.kafka.topic_prefix).sync(name)
-    deadline = time.monotonic() + 60
-    while topic not in await log.topics():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the topic {topic} was not made")
-        await asyncio.sleep(0.2)
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=settings.kafka.bootstrap,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=100,
-    )
-
-    async def take() -> None:
-        async for record in consumer:
-            arrivals.note(name, json.loads(record.value)["id"])
-
-    await consumer.start()
-    task = asyncio.create_task(take())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await consumer.stop()

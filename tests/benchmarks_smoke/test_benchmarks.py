@@ -11,11 +11,12 @@ import pytest
 
 from benchmarks import results, sweeps
 from benchmarks.bridge import bridge
+from benchmarks.components import COMPONENTS
 from benchmarks.door import door
 from benchmarks.engines import Engine, Input
 from benchmarks.environments import Missing, quix_python
 from benchmarks.hot_path import Expected, WrongResult, by_name, hot_path
-from benchmarks.latency import COMPONENTS, running
+from benchmarks.latency import running
 from benchmarks.log import Log
 from benchmarks.measure import measure
 from benchmarks.plots import draw
