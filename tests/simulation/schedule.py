@@ -43,7 +43,7 @@ class Schedule(NamedTuple):
 def make_schedule(seed: int, *, faults: bool = True) -> Schedule:
     """One seed in five also has JetStream lose what it had acknowledged."""
     chance = random.Random(f"schedule {seed}")
-    partitions, workers, bridges = chance.choice((1, 1, 2, 2, 3)), chance.choice((1, 2, 2, 3)), chance.choice((1, 1, 2))
+    partitions, workers, bridges = chance.choice((1, 1, 1, 2, 3)), chance.choice((1, 1, 2, 2, 3)), chance.choice((1, 1, 2))
     actions = [*_publications(chance), *_commands(chance)]
     if faults:
         actions += [chance.choice(_FAULTS)(chance, workers, bridges) for _ in range(chance.randint(1, 6))]

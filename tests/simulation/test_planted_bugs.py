@@ -8,7 +8,7 @@ from tests.simulation.plants import PLANTS
 from tests.simulation.run import Failure, run_seed
 
 #: A bug that needs more runs than this to show is one that the daily run would miss.
-SEEDS_MAX = 300
+SEEDS_MAX = 1000
 
 
 @pytest.mark.parametrize("name", PLANTS)

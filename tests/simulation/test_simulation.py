@@ -15,23 +15,26 @@ from tests.simulation.run import run_losing_seed, run_seed, trace_of
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "3000"))
 FIRST = int(os.environ.get("SIMULATION_SEED", os.environ.get("SIMULATION_FROM", "0")))
-#: Of processor time, so that a busy machine does not change what is tested by much; a soak has no budget.
-BUDGET_S = float("inf") if "SIMULATION_SEEDS" in os.environ else 40.0
+#: Of processor time, and of the clock where others want the machine too; a soak has neither.
+IS_SOAK = "SIMULATION_SEEDS" in os.environ
+PROCESSOR_S_MAX, CLOCK_S_MAX = (float("inf"), float("inf")) if IS_SOAK else (40.0, 60.0)
 SEEDS_MIN = 300
 
 
-@pytest.mark.timeout(0 if float("inf") == BUDGET_S else 300)
+@pytest.mark.timeout(0 if IS_SOAK else 300)
 def test_every_guarantee_holds_on_every_schedule() -> None:
     """Kills, stops, losses, refusals and late arrivals at every await: no checker finds anything, and everything comes into step."""
     if "SIMULATION_SEED" in os.environ:
         run_seed(FIRST)
         return
-    started_s, count = time.process_time(), 0
+    processor_s, clock_s, count = time.process_time(), time.monotonic(), 0
     for seed in range(FIRST, FIRST + SEEDS):
         run_seed(seed)
         count += 1
-        if count >= SEEDS_MIN and time.process_time() - started_s > BUDGET_S:
+        is_over = time.process_time() - processor_s > PROCESSOR_S_MAX or time.monotonic() - clock_s > CLOCK_S_MAX
+        if is_over and count >= SEEDS_MIN:
             break
+    print(f"{count} schedules in {time.process_time() - processor_s:.0f} s of processor time")
     assert count >= SEEDS_MIN
 
 

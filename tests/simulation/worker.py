@@ -164,8 +164,8 @@ class Consumer:
                 continue
             if self._seeks[tp] == seeks:
                 self._positions[tp] = behind
-            await asyncio.sleep(random.random() * (_AGENT_BUSY_S if random.random() < 0.15 else 0.02))
-            if entries and (self._seeks[tp] == seeks or random.random() < 0.5):
+            await asyncio.sleep(random.random() * (_AGENT_BUSY_S if random.random() < 0.25 else 0.02))
+            if entries and (self._seeks[tp] == seeks or random.random() < 0.8):
                 assert self.partitions is not None
                 self.partitions.offer(Chunk(tp.topic, tp.partition, entries))
 
