@@ -100,6 +100,8 @@ class CommandLog:
                 await producer.stop()
         except (kafka_errors.KafkaError, TimeoutError) as exc:
             _log.warning("a producer of commands could not be closed", error=repr(exc))
+        finally:
+            await producer.client.close()  # a `stop` that was given up leaves its connections open
 
 
 def _told(appended: list[Any]) -> list[Any]:

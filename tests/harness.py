@@ -108,10 +108,10 @@ class Cluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.readings.aclose()
         await asyncio.to_thread(stop_in_order, [[child for child in self.children() if child.running]], 10)
         if self.nats.running:
             self.nats.kill9()
+        await self.readings.aclose()
 
     def start(self) -> None:
         self.nats.start()

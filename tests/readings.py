@@ -6,6 +6,8 @@ tests that need those use topics that are younger than one segment, or a broker 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
@@ -87,7 +89,11 @@ class Readings:
 
     async def aclose(self) -> None:
         if self._consumer is not None:
-            await self._consumer.stop()
+            with contextlib.suppress(
+                asyncio.CancelledError
+            ):  # aiokafka's own, of a fetch that it cancels while it waits to repeat it
+                await self._consumer.stop()
+            await self._consumer._client.close()
 
     async def update(self) -> None:
         """Read up to the ends as they are now."""

@@ -15,8 +15,8 @@ from tests.harness import Cluster, Sent
 _HEAD = """\
 # Soak: the last long run of the fault suite
 
-Written by `make soak`. A load of all kinds on real Kafka and NATS (three workers, two bridges, a gateway, three components and one that reads
-the log) while every process is killed, paused, cut in the middle of a transaction or robbed of its disk, one fault after another, by a
+Written by `make soak`. A load of all kinds on real Kafka and NATS (two or three workers, two bridges, a gateway, three components and one
+that reads the log) while every process is killed, paused, cut in the middle of a transaction or robbed of its disk, one fault after another, by a
 schedule from a seed. Afterwards every checker of `tests/checkers.py` holds. `make soak SEED=n` runs a seed again.
 
 | run | commit | seed | events | artifacts | messages | records in [events] | turns | outcomes | faults | minutes |
@@ -24,14 +24,22 @@ schedule from a seed. Afterwards every checker of `tests/checkers.py` holds. `ma
 """
 
 
-def write_report(path: Path, form: Form, done: Sequence[Step], cluster: Cluster, sent: Sequence[Sent], elapsed_s: float) -> None:
-    """Adds a row; begins the page anew where it is not there."""
+def commit() -> str:
+    """Of this checkout, as it is now: to be asked when a run begins, for others may commit while it runs."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def write_report(
+    path: Path, form: Form, began_at: str, done: Sequence[Step], cluster: Cluster, sent: Sequence[Sent], elapsed_s: float
+) -> None:
+    """Adds a row; begins the page anew where it is not there. `began_at` is the `commit` that the run began with."""
     readings = cluster.readings
     outcomes = Counter(entry.record.outcome.value for entry in readings.audited())
     faults = Counter(step.fault for step in done)
     cells = [
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+        began_at,
         form.seed,
         form.events,
         form.artifacts,

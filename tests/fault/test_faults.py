@@ -20,7 +20,7 @@ from streams.errors import Retriable
 from tables.model import SyncState
 from tests.checkers import check_everything
 from tests.fault.conftest import Form
-from tests.fault.report import write_report
+from tests.fault.report import commit, write_report
 from tests.fault.schedule import LEASE_S, MOVES_PARTITIONS, REQUEST_S, SESSION_S, Step, heal, schedule, strike
 from tests.harness import WITH_LOG_READER, Cluster, Sent
 from tests.loads import CHARTS, OPERATOR, mixed
@@ -59,7 +59,7 @@ async def _cluster(tmp_path: Path, own_kafka: Kafka, topic_prefix: str, form: Fo
 async def test_no_schedule_of_faults_makes_the_state_lie(cluster: Cluster, form: Form) -> None:
     """Nothing lost, nothing counted twice, order kept; changelog, RocksDB and a model of the input agree; outputs and audit as the state says."""
     print(f"SYNCMASTER_FAULT_SEED={form.seed}: {form.events} events about {form.artifacts} artifacts")
-    started_s, done = time.monotonic(), list[Step]()
+    began_at, started_s, done = commit(), time.monotonic(), list[Step]()
     per_s = form.events / form.steps / STEP_S  # the load lasts about as long as the faults
     publishing = asyncio.gather(
         cluster.publish(CHARTS, mixed(form.seed, form.events * 2 // 3, form.artifacts, source="urn:charts"), per_s_max=per_s),
@@ -80,7 +80,7 @@ async def test_no_schedule_of_faults_makes_the_state_lie(cluster: Cluster, form:
     moves = sum(step.fault in MOVES_PARTITIONS for step in done)
     await check_everything(cluster, sent, late_max=moves * IN_FLIGHT_MAX)
     if form.result:
-        write_report(form.result, form, done, cluster, sent, time.monotonic() - started_s)
+        write_report(form.result, form, began_at, done, cluster, sent, time.monotonic() - started_s)
 
 
 async def settled_with_help(cluster: Cluster, sent: list[Sent], timeout_s: float) -> None:
