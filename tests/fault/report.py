@@ -50,5 +50,7 @@ def write_report(
         ", ".join(f"{count} × {name}" for name, count in sorted(faults.items())),
         f"{elapsed_s / 60:.1f}",
     ]
-    text = path.read_text() if path.exists() else _HEAD
-    path.write_text(text + "| " + " | ".join(map(str, cells)) + " |\n")
+    lines = (path.read_text() if path.exists() else _HEAD).splitlines()
+    end_of_table = max(number for number, line in enumerate(lines) if line.startswith("|")) + 1
+    lines.insert(end_of_table, "| " + " | ".join(map(str, cells)) + " |")
+    path.write_text("\n".join(lines) + "\n")
