@@ -27,6 +27,7 @@ from agents.sinks.base import Receipt
 from agents.turn import Outcome, Work
 from streams import metrics
 from streams.chunks import Chunk
+from streams.errors import Fatal
 from streams.log_transaction import Append
 from streams.topics import TABLES, Topics
 from tables.model import Head, Marker, Version
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 _COMMANDS_PER_TURN_MAX = 1000
 _RECEIPTS_PER_TURN_MAX = 2000
+_REWINDS_MAX = 5
 
 
 class Writer(Protocol):
@@ -73,6 +75,7 @@ class Mailbox:
         self._flow = flow
         self._is_full = False
         self._rewound_at_s = float("-inf")  # in the loop's time
+        self._rewinds = 0  # in a row, without anything that followed
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
@@ -91,7 +94,7 @@ class Mailbox:
         if chunk.first < self.next_offset:  # fetched again after a seek: its beginning has been taken
             chunk = Chunk(chunk.topic, chunk.partition, [r for r in chunk.records if r.offset >= self.next_offset])
         self._has_begun = True
-        self._rewound_at_s = float("-inf")
+        self._rewound_at_s, self._rewinds = float("-inf"), 0
         self.next_offset = chunk.last + 1
         self._chunks.append(chunk)
         metrics.CHUNK_RECORDS.labels(self.topic).observe(len(chunk.records))
@@ -105,8 +108,14 @@ class Mailbox:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._rewound_at_s > 1.0:
             self._rewound_at_s = now_s
+            self._rewinds += 1
             log.info("chunk does not follow; reading again", topic=self.topic, at=chunk.first, expected=self.next_offset)
             self._flow.rewind(self.topic, self._partition, self.next_offset)
+
+    @property
+    def misses_records(self) -> bool:
+        """What follows has been asked for again and again and did not come: the log has it no more (retention, a purge)."""
+        return self._rewinds > _REWINDS_MAX
 
     def take(self) -> Chunk:
         chunk = self._chunks.popleft()
@@ -158,7 +167,7 @@ class ArtifactActor:
 
     def offer(self, chunk: Chunk) -> None:
         mailbox = self._events if chunk.topic == self._topics.events else self._commands
-        if mailbox.offer(chunk):
+        if mailbox.offer(chunk) or mailbox.misses_records:
             self._work.set()
 
     async def receive(self, receipt: Receipt) -> None:
@@ -202,6 +211,9 @@ class ArtifactActor:
             if self.marker.routing == self._rules.routing.hash:
                 await self._work.wait()
             self._work.clear()
+            for mailbox in (self._events, self._commands):
+                if mailbox.misses_records:
+                    raise Fatal(f"{mailbox.topic} does not bring offset {mailbox.next_offset}; looking at what the log still has")
             if not self._stopping:
                 await self._turn(self._take())
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from agents.artifact import Mailbox
 from streams.chunks import Chunk
 from tests.events import FakeRecord
@@ -77,6 +81,20 @@ async def test_a_burst_of_chunks_that_do_not_follow_asks_once() -> None:
     for first in range(20, 60, 10):
         box.offer(chunk(first, first + 9))
     assert flow.asked == [("rewind", 10)]
+
+
+async def test_records_that_never_come_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention took them while the partition was served: after a few tries the actor must look at what the log still has."""
+    loop_s = 0.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: loop_s, raising=False)
+    box = mailbox(Flow(), position=10)
+    for _ in range(6):
+        assert not box.misses_records
+        loop_s += 2.0
+        box.offer(chunk(20, 25))
+    assert box.misses_records
+    box.offer(chunk(10, 12))
+    assert not box.misses_records
 
 
 async def test_a_full_mailbox_pauses_itself_and_takes_what_is_on_its_way() -> None:
