@@ -126,12 +126,17 @@ async def _recover(log: Log, engine: Recovering, command: list[Any], prefix: str
 async def _said(child: Child) -> dict[str, tuple[float, float]]:
     """What the process wrote: `begin <cpu_s> <unix_s>` and `recovered <cpu_s> <unix_s>`."""
     deadline = time.monotonic() + _TIMEOUT_S
-    while child.running and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        ended = not child.running  # asked before the look: what it wrote last must not be missed
         said = {word: (float(cpu), float(at)) for word, cpu, at in _SAYING.findall(child.output())}
         if "recovered" in said:
             return said
+        if ended:
+            break
         await asyncio.sleep(0.1)
-    raise RuntimeError(f"{child.name} did not recover; its log {child.log} ends with:\n{child.tail()}")
+    raise RuntimeError(
+        f"{child.name} did not recover (exit code {child.exit_code}); its log {child.log} ends with:\n{child.tail()}"
+    )
 
 
 async def _fill(log: Log, prefix: str, engine: Recovering, count: int, progress: Progress) -> None:
