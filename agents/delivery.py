@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from itertools import islice
 
 import msgspec
 
@@ -32,15 +31,15 @@ class Plan(msgspec.Struct, frozen=True):
 def plan(view: PartitionView, artifact: str, sync: Sync, mode: Mode, after: int) -> Plan:
     """What to deliver next to a pair that has generation `after` and desires a newer one.
 
-    Mode `latest`: the newest version. Mode `every`: the version after `after`; the last of them, or the newest version if there
-    is none, stands for the desired generation itself and settles with it what raised it (a manual sync, a backfill).
-    Raises Retriable if the state does not have the version.
+    Mode `latest`: the newest version. Mode `every`: the version after `after`, always under its own generation, so that a repetition
+    has the same key whatever was desired since; once none is left, the newest version again for a generation that no version
+    has (a manual sync, a backfill). Raises Retriable if the state does not have the version.
     """
     if mode == "every":
-        following = list(islice(_versions_between(view, artifact, after, sync.desired), 2))
-        if following:
-            generation, name, version = following[0]
-            return Plan(generation if len(following) > 1 else sync.desired, name, version, 1)
+        following = next(_versions_between(view, artifact, after, sync.desired), None)
+        if following is not None:
+            generation, name, version = following
+            return Plan(generation, name, version, 1)
     newest = view.version(artifact, sync.version)
     if newest is None:
         raise Retriable(f"version {sync.version!r} is not in the table `versions`; publish it again, or sync when it is there")

@@ -103,13 +103,13 @@ class TestDelivering:
             assert [(d.generation, d.version) for d in s.sink.got] == [(2, "2.0.0"), (3, "1.0.0")]
 
     async def test_every_ends_at_the_desired_generation(self) -> None:
-        """A manual sync of a pair that is behind is settled by its last version: nothing is delivered twice for it."""
+        """A manual sync of a pair that is behind: each version under its own generation, whatever was desired since, then the newest again."""
         async with scene(mode="every", assigned=False) as s:
             s.partition.publish("chart/a", "1.0.0", "2.0.0", told=False)
             s.partition.sync_now("chart/a")
             s.actor.assign(s.partition)
             await wait_until(lambda: s.in_sync("chart/a"))
-            assert [(d.generation, d.version) for d in s.sink.got] == [(1, "1.0.0"), (3, "2.0.0")]
+            assert [(d.generation, d.version) for d in s.sink.got] == [(1, "1.0.0"), (2, "2.0.0"), (3, "2.0.0")]
 
     async def test_manual_sync_delivers_again(self) -> None:
         """A manual sync of a pair that is in step delivers the newest version again, under the raised generation."""
