@@ -204,7 +204,7 @@ def build_app(settings: Settings) -> SyncApp:
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         broker_session_timeout=kafka.session_timeout_s,
-        broker_heartbeat_interval=kafka.session_timeout_s / 5,
+        broker_heartbeat_interval=min(1.0, kafka.session_timeout_s / 5),  # also how soon a rebalance is noticed
         broker_request_timeout=max(kafka.request_timeout_s, kafka.session_timeout_s * 2),
         broker_commit_interval=1.0,
         broker_check_crcs=False,
