@@ -30,6 +30,8 @@ from streams.settings import SecretRef, Settings
 
 #: Example components and the port each would like: its updates (HTTP ones) and what it holds.
 COMPONENTS = {"c8-portal": 8108, "c12-manifestor": 8112, "c20-chart-store": 8120, "c28-kustomize": 8128}
+_PROCESSES = {"gateway": 8056, "worker": 8057, "bridge": 8058}
+_NATS_PORT, _KAFKA_PORT = 4222, 9092
 _URL_VARIABLES = {"c8-portal": "C8_PORTAL_URL", "c20-chart-store": "C20_CHART_STORE_URL"}
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 9.0
@@ -45,8 +47,7 @@ class Stack:
         self._lock = self._take_directory()
         self._config = config or _default_config()
         self._base_dir = self.directory if config is None and not Path("syncmaster.yaml").exists() else None
-        self._ports = {name: choose_port(port) for name, port in COMPONENTS.items()}
-        self._ports |= {"gateway": choose_port(8056), "worker": choose_port(8057), "bridge": choose_port(8058)}
+        self._ports = {name: self._port(name, wish) for name, wish in (COMPONENTS | _PROCESSES).items()}
         self._env = os.environ | {
             "SYNCMASTER_CONFIG": str(self._config),
             "SYNCMASTER__GATEWAY__PORT": str(self._ports["gateway"]),
@@ -112,11 +113,13 @@ class Stack:
     def _start_brokers(self) -> None:
         if "SYNCMASTER_NATS_URL" not in os.environ:
             self._say("starting nats-server")
-            self._nats = NatsServer(self.directory / "nats", self.settings, port=4222, http_port=8222)
+            self._nats = NatsServer(self.directory / "nats", self.settings, port=_NATS_PORT, http_port=8222)
+            self._tell_port("nats-server", _NATS_PORT, self._nats.port)
             self._env |= {"SYNCMASTER_NATS_URL": self._nats.url, "SYNCMASTER__NATS__MONITOR_URL": self._nats.monitoring_url}
         if "SYNCMASTER_KAFKA_BOOTSTRAP" not in os.environ:
             self._say("starting Kafka")
-            self._kafka = Kafka(self.directory / "kafka", limits=self.settings.limits, port=9092)
+            self._kafka = Kafka(self.directory / "kafka", limits=self.settings.limits, port=_KAFKA_PORT)
+            self._tell_port("Kafka", _KAFKA_PORT, self._kafka.port)
             self._env["SYNCMASTER_KAFKA_BOOTSTRAP"] = self._kafka.bootstrap
             self._kafka.launch()
         if self._nats is not None:
@@ -202,6 +205,15 @@ class Stack:
         self.run_file().unlink(missing_ok=True)
         self._lock.close()
         return gentle
+
+    def _port(self, name: str, wish: int) -> int:
+        port = choose_port(wish)
+        self._tell_port(name, wish, port)
+        return port
+
+    def _tell_port(self, name: str, wish: int, port: int) -> None:
+        if port != wish:
+            self._say(f"port {wish} is taken; {name} listens on {port}")
 
     # -- configuration -----------------------------------------------------------------------------------------------------------
 
