@@ -63,7 +63,7 @@ def up_command(options: Options) -> int:
 async def _run(stack: Stack, options: Options, console: Console) -> int:
     loop, me = asyncio.get_running_loop(), asyncio.current_task()
     assert me is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed terminal stops it in order, too
         loop.add_signal_handler(number, me.cancel)
     try:
         started_s = time.monotonic()
