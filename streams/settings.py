@@ -8,63 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from streams.errors import ConfigError
+from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
 
-#: Names of clusters, principals, components, routes: they become parts of subjects, topics and stream names.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")]
-#: Glob patterns as in RBAC rules: `*` matches any run of characters, all else is literal. `chart/*`, `dev.cdevents.artifact.*`.
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-def _wrong(path: tuple[str | int, ...], message: str, mend: str) -> PydanticCustomError:
-    """A relation between settings that does not hold; `path` leads from the validated model to the one to change."""
-    return PydanticCustomError("relation", "{at}: {message}; {mend}", {"at": path, "message": message, "mend": mend})
-
-
-class SecretRef(Model):
-    """Where a secret is: exactly one of an environment variable's name or a file's path."""
-
-    env: str | None = None
-    file: Path | None = None
-
-    @field_validator("file")
-    @classmethod
-    def _beside_the_configuration(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        """A relative file is below the directory that the loader names; without a loader, below the working directory."""
-        base = (info.context or {}).get("secrets_base")
-        return value if value is None or base is None else Path(base) / value
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("give exactly one of `env` or `file`")
-        return self
-
-    def reveal(self) -> str:
-        """The secret itself. Raises ConfigError, which names the place and never the value."""
-        if self.env is not None:
-            if self.env not in os.environ:
-                raise ConfigError(f"the environment variable {self.env} is not set; set it to the secret it stands for")
-            return os.environ[self.env]
-        assert self.file is not None
-        try:
-            return self.file.read_text().strip()
-        except OSError as exc:
-            raise ConfigError(
-                f"cannot read the secret file {self.file} ({exc.strerror}); create it, readable by this user"
-            ) from exc
+__all__ = ["Model", "Name", "Pattern", "SecretRef", "Settings", "glob"]
 
 
 class Kafka(Model):
@@ -119,7 +70,7 @@ class Limits(Model):
         order = ("event_bytes_max", "nats_payload_bytes_max", "stored_record_bytes_max", "log_message_bytes_max")
         for smaller, larger in itertools.pairwise(order):
             if getattr(self, smaller) >= getattr(self, larger):
-                raise _wrong((smaller,), f"must be below limits.{larger}, which carries it", "lower it, or raise the other")
+                raise wrong((smaller,), f"must be below limits.{larger}, which carries it", "lower it, or raise the other")
         return self
 
 
@@ -240,8 +191,8 @@ class Settings(Model):
     worker: Worker = Worker()
     bridge: Bridge = Bridge()
     gateway: Gateway = Gateway()
-    principals: dict[Name, Principal] = {}
-    components: dict[Name, Component] = {}
+    principals: dict[Name, Principal] = Field({})
+    components: dict[Name, Component] = Field({})
     routes: tuple[Route, ...] = ()
 
     @model_validator(mode="after")
@@ -249,16 +200,16 @@ class Settings(Model):
         names = [route.name for route in self.routes]
         for index, route in enumerate(self.routes):
             if route.name in names[:index]:
-                raise _wrong(("routes", index, "name"), f"another route is called {route.name!r}", "give each its own name")
+                raise wrong(("routes", index, "name"), f"another route is called {route.name!r}", "give each its own name")
             for position, component in enumerate(route.to):
                 if component not in self.components:
                     known = ", ".join(sorted(self.components)) or "none"
                     path = ("routes", index, "to", position)
-                    raise _wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
+                    raise wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
         if self.kafka.transaction_timeout_s <= self.kafka.session_timeout_s:
             # Else the log would abort a transaction before its owner is known to be gone.
             message = "must be above kafka.session_timeout_s"
-            raise _wrong(("kafka", "transaction_timeout_s"), message, "raise it, or lower the other")
+            raise wrong(("kafka", "transaction_timeout_s"), message, "raise it, or lower the other")
         return self
 
     @property
@@ -271,8 +222,3 @@ class Settings(Model):
     def config_hash(self) -> str:
         """Stands for the whole effective configuration, secrets' places included, secrets not."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
-
-
-def glob(pattern: str) -> re.Pattern[str]:
-    """`*` matches any run of characters (slashes too), all else is literal. Linear: no pattern can explode."""
-    return re.compile(".*".join(re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*")), re.DOTALL)
