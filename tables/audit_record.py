@@ -7,12 +7,19 @@ The leaf is the record's value, as stored; nothing is ever serialised again to v
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
+from tables.model import Head
+
 CHAIN_HEADER = "sm-chain"
 CHAIN_START = "0" * 64
+#: W3C Trace Context, version 00 and what later versions must keep of it: version, trace id, parent id, flags.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 class Outcome(StrEnum):
@@ -25,7 +32,9 @@ class Outcome(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     COMMAND = "command"
-    CONFIGURATION = "configuration"
+    CONFIGURATION = "configuration"  # a partition's worker began under another configuration than the records before
+    LOGIN_REFUSED = "login_refused"
+    KEY = "key"  # an API key was made or revoked
 
 
 class AuditRecord(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
@@ -52,6 +61,10 @@ class AuditRecord(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     superseded: int = 0  # with `delivered`: how many older desired generations this delivery made pointless
     attempts: int = 0
     command: str = ""
+    remote: str = ""  # from where, as the gateway saw it: commands, logins, keys
+    trace: str = ""  # trace id of the event's `traceparent`, 32 hex
+    before: str = ""  # `state_digest` of the artifact that the event met; empty: there was none
+    after: str = ""  # and that it left; given with `accepted`, with all else nothing has changed
 
 
 def link(previous: bytes, value: bytes) -> bytes:
@@ -62,3 +75,21 @@ def link(previous: bytes, value: bytes) -> bytes:
 def chain(previous: str, value: bytes) -> str:
     """`link` in hex, as headers and markers have it."""
     return link(bytes.fromhex(previous), value).hex()
+
+
+def state_digest(head: Head | None) -> str:
+    """16 hex over what an event can change of its artifact: version, digest, action and generation; "" where there is no artifact.
+
+    Not over deliveries, holds and provenance. About half a microsecond: BLAKE2b, for the hot path makes two of an accepted event.
+    """
+    if head is None:
+        return ""
+    state = f"{head.version}\0{head.digest}\0{head.action}\0{head.generation}"
+    return hashlib.blake2b(state.encode(), digest_size=8).hexdigest()
+
+
+def trace_id(extensions: Mapping[str, Any]) -> str:
+    """Of CloudEvents' distributed tracing extension; "" where there is none, or none that W3C Trace Context allows."""
+    parent = extensions.get("traceparent")
+    found = _TRACEPARENT.fullmatch(parent) if isinstance(parent, str) else None
+    return found[1] if found else ""
