@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from gateway.cli.options import BaseDir, Config, Output
 
 app = typer.Typer(
     name="syncmaster",
@@ -14,11 +16,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The configuration; default $SYNCMASTER_CONFIG, then ./syncmaster.yaml.")
-]
-BaseDir = Annotated[Path | None, typer.Option(help="Where relative secret files are; default: beside the configuration.")]
 
 
 @app.command()
@@ -63,7 +60,7 @@ def gateway(config: Config = None, base_dir: BaseDir = None) -> None:
 @app.command()
 def check(
     file: Annotated[Path | None, typer.Argument(help="The configuration; default as for the other commands.")] = None,
-    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for tools.")] = "text",
+    output: Output = "text",
     base_dir: BaseDir = None,
 ) -> None:
     """Tell every problem of a configuration with file:line and the mend; exit 1 when one is an error."""
