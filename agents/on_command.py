@@ -1,0 +1,58 @@
+"""What an operator's command changes. The gateway has judged whether it is allowed; the outcome is audited here, in its artifact's chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from agents import sync_state
+from agents.log_outputs import settle_logs
+from agents.newest import newest
+from agents.routing import Target
+from agents.turn_state import TurnState
+from streams.commands import Command
+from tables.audit_record import Outcome as Word
+from tables.model import Head
+
+_decode = msgspec.json.Decoder(Command).decode
+
+
+def take_command(state: TurnState, record: Any) -> None:
+    state.marker.commands = record.offset + 1
+    command, artifact = _decode(record.value), record.key.decode()
+    head = state.overlay.head(artifact)
+    targets = _commanded(state, artifact, command)
+    if head is not None and targets:
+        _desire_again(state, artifact, head, targets, command)
+    state.audit.add(
+        f"commands-{state.partition}-{record.offset}",
+        Word.COMMAND,
+        artifact,
+        principal=command.principal,
+        component=command.component,
+        code=command.verb if head is not None and targets else f"{command.verb}.nothing_to_do",
+        detail=command.reason,
+        generation=0 if head is None else head.generation + bool(targets),
+        command=command.id,
+    )
+
+
+def _commanded(state: TurnState, artifact: str, command: Command) -> list[Target]:
+    return [t for t in state.rules.routing.targets(artifact) if command.component in {"", t.component}]
+
+
+def _desire_again(state: TurnState, artifact: str, head: Head, targets: list[Target], command: Command) -> None:
+    generation, syncs = head.generation + 1, dict(head.sync)
+    for target in targets:
+        before = syncs.get(target.component)
+        syncs[target.component] = sync_state.desire(
+            before,
+            generation=generation,
+            version=before.version if before is not None else newest(head, target.newest),
+            now_ms=state.now_ms,
+            mode=target.mode,
+            command=command.id,
+        )
+    settle_logs(state, artifact, replace(head, generation=generation, sync=syncs), targets)
