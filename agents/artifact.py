@@ -30,6 +30,7 @@ from streams.chunks import Chunk
 from streams.errors import Fatal
 from streams.log_transaction import Append
 from streams.topics import TABLES, Topics
+from tables.fingerprint import Fingerprint
 from tables.model import Head, Marker, Version
 from tables.overlay import Overlay, decode_head, decode_version
 from tables.store import Batch, PartitionStore
@@ -239,7 +240,7 @@ class ArtifactActor:
         outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms).run(work)
         appends = outcome.appends(self._topics, self.partition)
         offsets = await self._writer.commit(appends, now_ms)
-        self.store.write(_filled(self.store.batch(), outcome, offsets, self._topics, self.partition))
+        self.store.write(_filled(self.store.batch(), outcome, offsets, self._topics, self.partition, now_ms))
         self._overlay.committed()
         self.marker = outcome.marker
         self.moved_at_s = monotonic()
@@ -257,7 +258,9 @@ class ArtifactActor:
             self._on_commit(self.partition, outcome.changed)
 
 
-def _filled(batch: Batch, outcome: Outcome, offsets: dict[tuple[str, int], int], topics: Topics, partition: int) -> Batch:
+def _filled(
+    batch: Batch, outcome: Outcome, offsets: dict[tuple[str, int], int], topics: Topics, partition: int, at_ms: int
+) -> Batch:
     """The transaction's changelog records and the offsets behind them, as they now stand in the log."""
     for table in TABLES:
         records = outcome.tables[table]
@@ -265,5 +268,7 @@ def _filled(batch: Batch, outcome: Outcome, offsets: dict[tuple[str, int], int],
             assert key is not None
             batch.apply(table, key, value, outcome.generations.get(key) if table == "versions" else None)
         if records:
-            batch.set_offset(table, offsets[topics.changelog(table), partition] + len(records))
+            end, (key, value, _) = offsets[topics.changelog(table), partition] + len(records), records[-1]
+            assert key is not None
+            batch.set_offset(table, end, Fingerprint.of(end - 1, at_ms, key, value))
     return batch

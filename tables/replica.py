@@ -19,6 +19,7 @@ from streams.errors import Retriable
 from streams.log_reader import TP, Fetched, LogReader, OutOfRange
 from streams.logs import AWAY
 from streams.topics import TABLES, Topics
+from tables.fingerprint import Fingerprint
 from tables.model import MARKER_KEY, Marker
 from tables.store import Stores
 
@@ -61,30 +62,42 @@ class Follower:
         self._topic_of = {table: topic for topic, table in self._table_of.items()}
         self._positions: dict[TP, int] = {}
         self._ends: dict[TP, int] = {}
+        self._unconfirmed: dict[TP, Fingerprint] = {}  # what the changelog has to begin with
 
     async def assign(self, partitions: Iterable[int]) -> None:
         """Follow exactly these from where their stores are. A store that the changelogs contradict is dropped and rebuilt."""
         partitions = sorted(partitions)
         tps = [TP(topic, partition) for partition in partitions for topic in self._table_of]
         beginnings, self._ends = await self._reader.beginnings(tps), await self._reader.ends(tps)
-        self._positions = {}
+        self._positions, self._unconfirmed = {}, {}
         for partition in partitions:
             self._positions |= self._start_positions(partition, beginnings)
         self._reader.assign(self._positions)
 
     def _start_positions(self, partition: int, beginnings: dict[TP, int]) -> dict[TP, int]:
+        """Where reading begins: with the last record that was applied, to see that it is still there; and what is not to be applied again."""
         tps = {TP(topic, partition): table for topic, table in self._table_of.items()}
         store = self._stores.open(partition)
         offsets = {tp: store.offset(table) for tp, table in tps.items()}
-        contradicted = [tp for tp, offset in offsets.items() if offset and not beginnings[tp] <= offset <= self._ends[tp]]
-        if contradicted:
-            log.warning("store contradicts its changelog; it is rebuilt from there", partition=partition, changelogs=contradicted)
-            if self._on_drop is not None:
-                self._on_drop(partition)
-            self._stores.drop(partition)
-            self._stores.open(partition)
-            offsets = dict.fromkeys(tps, 0)
-        return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()}
+        known = {tp: last for tp, table in tps.items() if offsets[tp] and (last := store.fingerprint(table))}
+        outside = {tp for tp, offset in offsets.items() if offset and not beginnings[tp] <= offset <= self._ends[tp]}
+        outside |= {tp for tp, last in known.items() if last.offset < beginnings[tp]}
+        if outside:
+            self._drop(partition, outside)
+            return {tp: beginnings[tp] for tp in tps}
+        self._unconfirmed |= known
+        return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()} | {tp: last.offset for tp, last in known.items()}
+
+    def _drop(self, partition: int, changelogs: Iterable[TP]) -> None:
+        log.warning(
+            "store contradicts its changelog; it is rebuilt from there",
+            partition=partition,
+            changelogs=sorted(tp.topic for tp in changelogs),
+        )
+        if self._on_drop is not None:
+            self._on_drop(partition)
+        self._stores.drop(partition)
+        self._stores.open(partition)
 
     async def poll(self, timeout_s: float) -> int:
         """Apply what has arrived. Returns how many records."""
@@ -97,36 +110,50 @@ class Follower:
             log.warning("positions are not in the changelogs any more; rebuilding", positions=str(exc))
             await self.assign({tp.partition for tp in self._positions})
             return 0
-        count = 0
-        for tp, batch in fetched.items():
-            if tp in self._positions:
-                count += self._apply(tp, batch)
-        return count
+        strangers = await self._strangers(fetched)
+        if strangers:
+            for partition in {tp.partition for tp in strangers}:
+                self._drop(partition, [tp for tp in strangers if tp.partition == partition])
+            await self.assign({tp.partition for tp in self._positions})
+            return 0
+        return sum(self._apply(tp, batch) for tp, batch in fetched.items() if tp in self._positions)
+
+    async def _strangers(self, fetched: dict[TP, Fetched]) -> list[TP]:
+        """Changelogs that have something else where their store's last record was: another history, or what compaction left of this one."""
+        strangers = []
+        for tp, last in list(self._unconfirmed.items()):
+            if tp in fetched:
+                del self._unconfirmed[tp]
+                if Fingerprint.of_record(fetched[tp].records[0]) != last:
+                    strangers.append(tp)
+            elif await self._reader.position(tp) > last.offset:
+                strangers.append(tp)  # nothing there but control records
+        return strangers
 
     def _apply(self, tp: TP, fetched: Fetched) -> int:
         table, store = self._table_of[tp.topic], self._stores[tp.partition]
+        applied = store.offset(table)
+        records = [record for record in fetched.records if record.offset >= applied]
         batch = store.batch()
-        for record in fetched.records:
+        for record in records:
             batch.apply(table, record.key, record.value)
-        batch.set_offset(table, fetched.position)
+        batch.set_offset(table, max(fetched.position, applied), Fingerprint.of_record(fetched.records[-1]))
         store.write(batch)
         self._positions[tp] = fetched.position
         self._ends[tp] = max(self._ends[tp], fetched.position)
-        metrics.RESTORE_RECORDS.inc(len(fetched.records))
+        metrics.RESTORE_RECORDS.inc(len(records))
         if self._on_change is not None and table == "artifacts":
-            self._on_change(tp.partition, {record.key for record in fetched.records if record.key != MARKER_KEY})
-        return len(fetched.records)
+            self._on_change(tp.partition, {record.key for record in records if record.key != MARKER_KEY})
+        return len(records)
 
     async def refresh(self) -> None:
         """Take in positions that moved without records (commit markers) and ends that moved since."""
-        for tp, position in self._positions.items():
-            if position < self._ends[tp]:
-                self._positions[tp] = await self._reader.position(tp)
+        await self.refresh_positions()
         self._ends |= await self._reader.ends(self._positions)
 
     async def refresh_positions(self) -> None:
         for tp, position in self._positions.items():
-            if position < self._ends[tp]:
+            if position < self._ends[tp] and tp not in self._unconfirmed:
                 self._positions[tp] = await self._reader.position(tp)
 
     def caught_up(self) -> set[int]:

@@ -4,7 +4,8 @@ A store is a cache of the changelogs: deleting it loses nothing. Invariants:
 
 * One `Batch` is one RocksDB WriteBatch: the records of a transaction and the changelog offsets they came from are there together
   or not at all, for all three tables at once. That is why the tables share a database and are told apart by a prefix byte.
-* `offset(table)` is the next changelog offset to apply. Everything below it has been applied; nothing at or above it has.
+* `offset(table)` is the next changelog offset to apply. Everything below it has been applied; nothing at or above it has. Beside it is the
+  `fingerprint` of the last record applied, by which a changelog that lost its tail and has grown again is known.
 * There is no write-ahead log: a memtable is flushed whole, records and offsets together, so after a crash the store is what it was
   at some earlier commit, and the rest is read from the changelogs again: at most the memtables of the partition.
 * A database is opened when its partition is assigned, closed by `close`, never by the garbage collector, and never for a
@@ -39,6 +40,7 @@ from rocksdict import (
 
 from streams.errors import Fatal
 from streams.topics import TABLES
+from tables.fingerprint import Fingerprint
 from tables.model import MARKER_KEY, SEP, Marker, Stamp
 
 T = TypeVar("T")
@@ -46,6 +48,7 @@ T = TypeVar("T")
 _PREFIX = {"artifacts": b"a", "versions": b"v", "quarantine": b"q"}
 _INDEX = b"g"
 _OFFSET = {table: b"m" + table.encode() for table in TABLES}
+_LAST = {table: b"l" + table.encode() for table in TABLES}
 _U64 = struct.Struct(">Q")
 _marker_decoder = msgspec.json.Decoder(Marker)
 _stamp_decoder = msgspec.json.Decoder(Stamp)
@@ -76,8 +79,11 @@ class Batch:
                 generation = _generation_decoder.decode(value).generation
             self._batch.put(_INDEX + artifact + SEP + _U64.pack(generation), version)
 
-    def set_offset(self, table: str, next_offset: int) -> None:
+    def set_offset(self, table: str, next_offset: int, last: Fingerprint | None = None) -> None:
+        """`last` is of the last record below `next_offset`; without one, the store is known by an earlier record."""
         self._batch.put(_OFFSET[table], _U64.pack(next_offset))
+        if last is not None:
+            self._batch.put(_LAST[table], last.encode())
 
 
 class PartitionStore:
@@ -145,6 +151,11 @@ class PartitionStore:
     def offset(self, table: str) -> int:
         raw = self._db.get(_OFFSET[table])
         return 0 if raw is None else int(_U64.unpack(raw)[0])
+
+    def fingerprint(self, table: str) -> Fingerprint | None:
+        """None in a store that nothing was written to, or that is older than fingerprints."""
+        raw = self._db.get(_LAST[table])
+        return None if raw is None else Fingerprint.decode(raw)
 
     def write(self, batch: Batch) -> None:
         self._db.write(batch._batch)
