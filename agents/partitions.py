@@ -29,7 +29,7 @@ from streams.log_tail import origin_before
 from streams.log_transaction import TransactionalWriter
 from streams.logs import AWAY
 from streams.settings import Settings
-from streams.topics import Topics
+from streams.topics import TABLES, Topics
 from tables.model import Marker
 from tables.replica import Follower, Progress, restore
 from tables.store import Stores
@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 _RESTORES_AT_ONCE_MAX = 4
 _PAUSE_S_MAX = 10.0
+#: How often the changelogs' ends are looked at, for partitions that have nothing to write and so would not notice a loss.
+_LOOK_S = 5.0
 
 
 class Positions(Flow, Protocol):
@@ -73,6 +75,7 @@ class Partitions:
         self._owners: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._standby: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._standbys: frozenset[int] = frozenset()
         self._restores = asyncio.Semaphore(_RESTORES_AT_ONCE_MAX)
         self.restoring: dict[int, Progress] = {}
@@ -91,6 +94,8 @@ class Partitions:
             sink.set_share(len(actives), self._settings.kafka.partitions)
         for partition in sorted(actives - self._owners.keys()):
             self._owners[partition] = asyncio.create_task(self._own(partition), name=f"partition-{partition}")
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(), name="changelog ends")
         if self._standbys:
             self._standby = asyncio.create_task(self._follow(self._standbys), name="standbys")
         metrics.PARTITIONS.labels("active").set(len(actives))
@@ -116,6 +121,9 @@ class Partitions:
     async def aclose(self, grace_s: float) -> None:
         await self.revoke(grace_s)
         await self._stop_standby()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
         self._stores.close_all()
 
     def offer(self, chunk: Chunk) -> None:
@@ -259,6 +267,40 @@ class Partitions:
     def _committed(self, partition: int, changed: list[str]) -> None:
         for sink in self._sinks.values():
             sink.changed(partition, changed)
+
+    # -- changelogs that lost their tail while nothing was written ---------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        known: dict[TP, tuple[ArtifactActor, int]] = {}
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                self._restart_those_that_lost(known, await self._ask_ends(known))
+                known = self._offsets()
+            except SyncMasterError as exc:
+                AWAY.warning(log, "kafka", "the changelogs' ends cannot be looked at; trying again", error=str(exc))
+
+    def _offsets(self) -> dict[TP, tuple[ArtifactActor, int]]:
+        tables = [(self._topics.changelog(table), table) for table in TABLES]
+        return {TP(topic, p): (actor, actor.store.offset(table)) for p, actor in self._actors.items() for topic, table in tables}
+
+    def _restart_those_that_lost(self, known: dict[TP, tuple[ArtifactActor, int]], ends: dict[TP, int]) -> None:
+        """Nobody but the owner appends to a changelog: one that ends before what its store had of it some time ago has lost its tail.
+
+        Some time ago, because the end that is told stands still until the marker of a transaction is written.
+        """
+        for actor in {actor for tp, (actor, offset) in known.items() if ends[tp] < offset}:
+            if self._actors.get(actor.partition) is actor:
+                log.error("a changelog lost its tail; the partition starts again from what is left", partition=actor.partition)
+                actor.stop()
+
+    async def _ask_ends(self, tps: Iterable[TP]) -> dict[TP, int]:
+        reader = self._make_reader()
+        try:
+            await reader.start()
+            return await reader.ends(tps)
+        finally:
+            await reader.aclose()
 
     # -- standbys ----------------------------------------------------------------------------------------------------------------
 

@@ -139,29 +139,44 @@ class Model:
         self.desired: dict[str, list[tuple[str, int]]] = {"every": [], "latest": [], "logged": []}
         self._marks: dict[str, Any] = {}
         self._partition = partition
-        events = world.committed(world.topics.events, partition)
-        commands = world.committed(world.topics.commands, partition)
-        before = Marker()
-        for marker in markers_of(world, partition):
-            for record in commands[before.commands : marker.commands]:
-                self._command(record)
-            goes_back = marker.events < before.events or world.log_has_lost  # what was taken before has no effect
-            for record in events[0 if goes_back else before.events : marker.events]:
-                self._event(record)
-            before = marker
-        self.last = before
+        if world.log_has_lost:
+            self._replay_as_judged()
+        else:
+            self._replay_as_committed()
 
-    def _command(self, record: Any) -> None:
-        command, key = msgspec.json.decode(record.value, type=Command), record.key.decode()
+    def _replay_as_committed(self) -> None:
+        """In the order that the markers record."""
+        events = self._world.committed(self._world.topics.events, self._partition)
+        commands = self._world.committed(self._world.topics.commands, self._partition)
+        before = Marker()
+        for marker in markers_of(self._world, self._partition):
+            for record in commands[before.commands : marker.commands]:
+                command = msgspec.json.decode(record.value, type=Command)
+                self._command(f"commands-{self._partition}-{record.offset}", record.key.decode(), command.component)
+            goes_back = marker.events < before.events  # what was taken before has no effect
+            for record in events[0 if goes_back else before.events : marker.events]:
+                self._event(f"events-{self._partition}-{record.offset}", record)
+            before = marker
+
+    def _replay_as_judged(self) -> None:
+        """A log that lost its tail may have its records in another order now than when they were judged. The audit has that order."""
+        events = {dict(r.headers)[HEADER].decode(): r for r in self._world.committed(self._world.topics.events, self._partition)}
+        for told in audit_of(self._world, self._partition):
+            if told.outcome is Outcome.COMMAND:
+                self._command(told.id, told.artifact, told.component)
+            elif told.ingress:
+                self._event(told.id, events[told.ingress])
+
+    def _command(self, ident: str, key: str, component: str) -> None:
         artifact = self.artifacts.get(key)
         if artifact is not None:
             artifact.generation += 1
-            for component in self.desired.keys() & ({command.component} if command.component else self.desired.keys()):
-                self.desired[component].append((key, artifact.generation))
-        self.outcomes.append((f"commands-{self._partition}-{record.offset}", "command", artifact.generation if artifact else 0))
+            for commanded in self.desired.keys() & ({component} if component else self.desired.keys()):
+                self.desired[commanded].append((key, artifact.generation))
+        self.outcomes.append((ident, "command", artifact.generation if artifact else 0))
 
-    def _event(self, record: Any) -> None:
-        ingress, ident = ingress_of(record), f"events-{self._partition}-{record.offset}"
+    def _event(self, ident: str, record: Any) -> None:
+        ingress = ingress_of(record)
         if ingress.mark <= self._marks.get(ingress.stream, (0, 0, 0)):
             return
         self._marks[ingress.stream] = ingress.mark
