@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.problems import NotFound, Unavailable
 from streams.command_log import CommandLog
+from streams.control_log import ControlLog
 from streams.control_reader import ControlReader
 from streams.errors import Refusal, Retriable
 from streams.publisher import Publisher
@@ -81,6 +82,7 @@ class Context:
     publisher: Publisher
     commands: CommandLog
     control: ControlReader
+    control_log: ControlLog
     restore_rate: RestoreRate = field(default_factory=RestoreRate)
     beat: Beat = field(default_factory=Beat)
 

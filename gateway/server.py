@@ -10,10 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
+from agents.authz import Authorizer
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
 from streams.command_log import CommandLog
+from streams.control_log import ControlLog
 from streams.control_reader import ControlReader
 from streams.publisher import Publisher
 from streams.settings import Settings
@@ -36,7 +38,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
 
     Raises ConfigError for a key that cannot be read, OSError for a port that is taken, Fatal for a data_dir that is in use.
     """
-    keyring = Keyring(settings.principals)
+    keyring = Keyring(settings.principals, Authorizer(settings))
     async with contextlib.AsyncExitStack() as stack:
         stores = Stores(settings.gateway.data_dir / "tables")
         stack.callback(stores.close_all)
@@ -56,12 +58,14 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
             publisher=Publisher(settings.nats),
             commands=CommandLog(settings.kafka),
             control=ControlReader(settings.kafka),
+            control_log=ControlLog(settings.kafka),
         )
         url = await _serve(stack, context, keyring)
         for part in (context.publisher, context.control, context.audit_follower):
             await part.start()
             stack.push_async_callback(part.aclose)
         stack.push_async_callback(context.commands.aclose)
+        stack.push_async_callback(context.control_log.aclose)
         await _restore(stack, context, stores, replica)
         on_ready(url)
         await stop.wait()

@@ -1,4 +1,6 @@
-"""Appends what operators ask for: commands to [commands], and what a manual sync was about to [control]. Reading: `control_reader.py`.
+"""Appends what operators ask for: commands to [commands], and what a manual sync was about to [control].
+
+Reading: `control_reader.py`. What is to hold for everyone until further notice: `control_log.py`.
 
 Commands go first, the operation second. If the operation cannot be written its caller is told to try again; the commands that are
 in the log by then cost one repeated delivery each, and no more.
@@ -15,7 +17,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
-from streams.commands import Command, Operation, operation_key
+from streams.commands import Command, Operation
+from streams.control import control_key
 from streams.errors import Retriable
 from streams.partition import partition_of
 from streams.settings import Kafka
@@ -51,9 +54,9 @@ class CommandLog:
 
     async def record(self, operation: Operation, *, forget: str | None = None) -> None:
         """Make the operation known to every gateway, and the one called `forget` unknown: the topic keeps as many as its readers."""
-        records: list[_Record] = [(self._topics.control, 0, operation_key(operation.id), _encode(operation))]
+        records: list[_Record] = [(self._topics.control, 0, control_key(Operation, operation.id), _encode(operation))]
         if forget is not None:
-            records.append((self._topics.control, 0, operation_key(forget), None))
+            records.append((self._topics.control, 0, control_key(Operation, forget), None))
         await self._send(records)
 
     async def aclose(self) -> None:

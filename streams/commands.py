@@ -1,4 +1,8 @@
-"""Records of [commands]: what an operator asked for, already judged by the gateway. The key is the artifact's, as everywhere."""
+"""Records of [commands]: what an operator asked for, already judged by the gateway. The key is the artifact's, as everywhere.
+
+A command about no single artifact has the key of its subject (`hold/<id>`) or of who is behind it (`gateway/<principal>`): any
+partition's audit chain will do. What is in effect for everyone is in [control]: `control.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,28 @@ from typing import Literal
 
 import msgspec
 
+CommandVerb = Literal["sync", "hold", "pause", "halt", "release", "quarantine.release", "quarantine.discard", "record"]
+
 
 class Command(msgspec.Struct, omit_defaults=True, frozen=True):
-    """`sync`: raise the desired generation of the artifact for `component` ("" means each routed one) and deliver again."""
+    """`sync`: raise the desired generation of the artifact for `component` ("" means each routed one) and deliver again.
+
+    `hold`, `pause`, `halt`, `release`: the hold `subject` was made or released; it is in [control], in the same transaction.
+    `quarantine.release`, `quarantine.discard`: the entry `subject` of the artifact. `record`: nothing but an audit record, which tells of
+    a key when `code` begins with `key.`, else of a refused login.
+    """
 
     id: str
-    verb: Literal["sync"]
+    verb: CommandVerb
     principal: str
     at_ms: int
     component: str = ""
     reason: str = ""
+    remote: str = ""  # from where, as the gateway saw it
+    subject: str = ""  # id of the hold, the quarantine entry or the key
+    code: str = ""
+    detail: str = ""
+    rule: str = ""  # of the role binding that allowed it
 
 
 class Operation(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -35,8 +51,6 @@ class Operation(msgspec.Struct, omit_defaults=True, frozen=True):
     offsets: dict[int, int] = {}  # partition -> offset behind its last command
 
 
-OPERATION_PREFIX = b"operation/"
-
-
-def operation_key(operation_id: str) -> bytes:
-    return OPERATION_PREFIX + operation_id.encode()
+def about_principal(principal: str) -> str:
+    """The key of a command that is about nothing but who is behind it; "" where nobody knows."""
+    return f"gateway/{principal}"

@@ -5,6 +5,7 @@ Positions, not offsets of records, tell how far a reader is: behind the last rec
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -56,8 +57,16 @@ class LogReader:
         self._started = True
 
     async def aclose(self) -> None:
-        if self._started:
+        if not self._started:
+            return
+        try:
             await self._consumer.stop()
+        except asyncio.CancelledError:
+            # aiokafka cancels a fetch that is under way, tells that as if we were cancelled, and leaves its connections open.
+            await self._consumer._client.close()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     def assign(self, positions: Mapping[TP, int]) -> None:
         """Read exactly these from now on, each from its position."""

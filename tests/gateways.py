@@ -15,10 +15,12 @@ from aiohttp import ClientResponse, DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
+from agents.authz import Authorizer
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
-from streams.commands import Command, Operation, operation_key
+from streams.commands import Command, Operation
+from streams.control import Entry, control_key
 from streams.control_reader import ControlReader
 from streams.errors import Retriable
 from streams.events import Incoming
@@ -106,7 +108,15 @@ class FakeLog:
         return {partition: self.ends[partition] for partition in touched}
 
     async def record(self, operation: Operation, *, forget: str | None = None) -> None:
-        self._control.take([FakeRecord(0, operation_key(operation.id), _encode(operation), ())])
+        self._control.take([FakeRecord(0, control_key(Operation, operation.id), _encode(operation), ())])
+
+    async def decide(
+        self, *entries: Entry, commands: Iterable[tuple[str, Command]], forget: Iterable[tuple[type[Entry], str]] = ()
+    ) -> int:
+        await self.append(commands)
+        self._control.take([FakeRecord(0, control_key(type(entry), entry.id), _encode(entry), ()) for entry in entries])
+        self._control.take([FakeRecord(0, control_key(kind, ident), None, ()) for kind, ident in forget])  # type: ignore[arg-type]
+        return -1
 
 
 class World:
@@ -139,9 +149,11 @@ class World:
             publisher=self.publisher,  # type: ignore[arg-type]
             commands=self.log,  # type: ignore[arg-type]
             control=self.control,
+            control_log=self.log,  # type: ignore[arg-type]
         )
         self.context = context
-        self.client = TestClient(TestServer(build_app(context, Keyring(self.settings.principals))), cookie_jar=DummyCookieJar())
+        self.keyring = Keyring(self.settings.principals, Authorizer(self.settings))
+        self.client = TestClient(TestServer(build_app(context, self.keyring)), cookie_jar=DummyCookieJar())
         await self.client.start_server()
         return self
 
@@ -149,6 +161,14 @@ class World:
         await self.client.close()
         self.stores.close_all()
         self.index.close()
+
+    def rule(self, principal: str, *rules: dict[str, Any]) -> None:
+        """From now on these are all the rules that the principal has; of the others nobody has any."""
+        bindings = [{"name": "test", "role": "test", "principals": [principal]}] if rules else []
+        content = {"cluster": "test", "roles": {"test": {"rules": rules}} if rules else {}, "bindings": bindings}
+        content["components"] = self.settings.model_dump()["components"]
+        changed = Settings.model_validate(content | {"principals": {principal: {}}})
+        self.keyring.authorizer = Authorizer(changed)
 
     # -- asking --------------------------------------------------------------------------------------------------------------
 
