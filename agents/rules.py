@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
+from agents.authz import Authorizer, Decision, Resource
 from agents.backoff import Backoff
 from agents.routing import Routing
 from streams.errors import NotAllowed
 from streams.events import Event
-from streams.settings import Pattern, Settings, glob
+from streams.settings import Settings
 
 _DECISIONS_MAX = 65_536
 
@@ -23,30 +23,19 @@ class Rules:
         self.backoffs = {
             name: Backoff(component.backoff_s_min, component.backoff_s_max) for name, component in settings.components.items()
         }
-        self._grants = {
-            name: [(_compile(grant.types), _compile(grant.artifacts)) for grant in principal.may_publish]
-            for name, principal in settings.principals.items()
-        }
-        self._granted = lru_cache(maxsize=_DECISIONS_MAX)(self._is_granted)
+        self.authorizer = Authorizer(settings)
+        self._principals = frozenset(settings.principals)
+        self._published = lru_cache(maxsize=_DECISIONS_MAX)(self._decide_publish)
 
-    def check_publish(self, principal: str, event: Event) -> None:
-        """Deny by default. Raises NotAllowed, which names what was missing."""
-        if not self._granted(principal, event.type, event.artifact.key):
-            known = principal in self._grants
+    def check_publish(self, principal: str, event: Event) -> str:
+        """The rule that allows it. Denied by default: raises NotAllowed, which names what was missing."""
+        decision = self._published(principal, event.type, event.artifact.key)
+        if not decision.allowed:
             raise NotAllowed(
-                "publish.not_allowed" if known else "principal.unknown",
-                f"{principal} may not publish {event.type} about {event.artifact.key}; an entry of may_publish would allow it",
+                "publish.not_allowed" if principal in self._principals else "principal.unknown",
+                f"{principal} may not publish {event.type} about {event.artifact.key}; bind it to a role with a rule that allows it",
             )
+        return decision.rule
 
-    def _is_granted(self, principal: str, event_type: str, artifact: str) -> bool:
-        return any(
-            _matches(types, event_type) and _matches(artifacts, artifact) for types, artifacts in self._grants.get(principal, [])
-        )
-
-
-def _compile(patterns: tuple[Pattern, ...]) -> tuple[re.Pattern[str], ...]:
-    return tuple(glob(pattern) for pattern in patterns)
-
-
-def _matches(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
-    return any(pattern.fullmatch(text) for pattern in patterns)
+    def _decide_publish(self, principal: str, event_type: str, artifact: str) -> Decision:
+        return self.authorizer.decide_uncached(principal, "publish", Resource(event_type, artifact))

@@ -152,7 +152,7 @@ def _configuration(bootstrap: str, directory: Path, url: str) -> dict[str, Any]:
         "chef": {"sink": {"type": "nats", "mode": "request", "subject": "sync.chef.{kind}"}, "in_flight_max": 64},
         "store": {"sink": {"type": "log"}},
     }
-    content["principals"]["chef"] = {"verbs": ["read"]}
+    content["principals"]["chef"] = {}
     content["routes"] = [{"name": "charts", "match": {"artifacts": ["chart/*"]}, "to": list(COMPONENTS), "mode": "every"}]
     return content
 

@@ -28,9 +28,11 @@ def configuration(bootstrap: str, prefix: str, partitions: int, data_dir: Path, 
         "cluster": "bench",
         "kafka": {"bootstrap": bootstrap, "topic_prefix": prefix, "partitions": partitions},
         "worker": {"data_dir": str(data_dir), "standby_replicas": 0},
-        "principals": {
-            PRINCIPAL: {"may_publish": [{"types": ["dev.cdevents.artifact.*"], "artifacts": ["chart/*"]}], "verbs": ["publish"]},
+        "principals": {PRINCIPAL: {}},
+        "roles": {
+            "charts": {"rules": [{"verbs": ["publish"], "types": ["dev.cdevents.artifact.*"], "artifacts": ["chart/*"]}]},
         },
+        "bindings": [{"name": "charts", "role": "charts", "principals": [PRINCIPAL]}],
         "components": {name: {"sink": {"type": "log"}} for name in LOG_COMPONENTS},
         "routes": [{"name": "charts", "match": {"artifacts": ["chart/*"]}, "to": list(LOG_COMPONENTS)}],
     }

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from msgspec.structs import asdict
 
+from agents.authz import Authorizer, Resource
 from gateway.problems import Problem
 from streams.errors import ConfigError
 from streams.settings import Principal, Verb
@@ -29,20 +31,46 @@ _KEY_CHARS_MIN = 16
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody known. `publish` needs something to publish; whether it may be this event is the engine's to judge."""
+    """Somebody known, and what the configuration lets them do. `scopes` are the verbs of the key that was given; () is all of them."""
 
     name: str
-    principal: Principal
+    authorizer: Authorizer
+    scopes: tuple[Verb, ...] = ()
 
-    def may(self, verb: Verb) -> bool:
-        return bool(self.principal.may_publish) if verb == "publish" else verb in self.principal.verbs
+    def may(self, verb: Verb, resource: Resource) -> bool:
+        return self._in_scope(verb) and self.authorizer.decide(self.name, verb, resource).allowed
+
+    def may_some(self, verb: Verb) -> bool:
+        """Whether there is anything to which they may do so."""
+        return self._in_scope(verb) and self.authorizer.may_some(self.name, verb)
+
+    def require(self, verb: Verb, resource: Resource) -> str:
+        """The rule that allows it. Raises Problem 403, which names what is missing."""
+        decision = self.authorizer.decide(self.name, verb, resource)
+        if not (decision.allowed and self._in_scope(verb)):
+            raise self.denied((verb,), resource)
+        return decision.rule
+
+    def denied(self, verbs: tuple[Verb, ...], resource: Resource | None) -> Problem:
+        """What was missing: a key for one of the verbs, or a rule, for this resource or (None) for anything at all."""
+        need = " or ".join(f"`{verb}`" for verb in verbs)
+        if not any(map(self._in_scope, verbs)):
+            detail = f"this key of {self.name!r} is not for {need}; use another, or make one with that scope"
+            return Problem(403, "auth.scope", detail, verbs=list(verbs))
+        named = {} if resource is None else {field: text for field, text in asdict(resource).items() if text}
+        on = ", ".join(f"{field} {text}" for field, text in named.items()) or ("anything" if resource is None else "everything")
+        detail = f"principal {self.name!r} needs a rule that allows {need} on {on}; see roles and bindings in the configuration"
+        return Problem(403, "auth.denied", detail, verbs=list(verbs), resource=named)
+
+    def _in_scope(self, verb: Verb) -> bool:
+        return not self.scopes or verb in self.scopes
 
 
 class Keyring:
     """The API keys of all principals. Reads every secret once, at start: raises ConfigError for one that is not there."""
 
-    def __init__(self, principals: Mapping[str, Principal]) -> None:
-        self._principals = principals
+    def __init__(self, principals: Mapping[str, Principal], authorizer: Authorizer) -> None:
+        self.authorizer = authorizer
         self._keys: list[tuple[bytes, str]] = []
         for name, principal in principals.items():
             for reference in principal.api_keys:
@@ -68,7 +96,7 @@ class Keyring:
                 raise _unauthorized("auth.missing", "give an API key: `Authorization: Bearer <key>`")
             if request.method not in ("GET", "HEAD"):
                 _require_same_origin(request)
-        return Caller(name, self._principals[name])
+        return Caller(name, self.authorizer)
 
     def open_session(self, secret: str) -> str | None:
         """The cookie for a holder of this key; None when nobody has it."""
@@ -93,13 +121,6 @@ class Keyring:
         own = [digest for digest, holder in self._keys if holder == name]
         valid = [hmac.compare_digest(_sign(digest, text).encode(), signature.encode(errors="replace")) for digest in own]
         return name if any(valid) else None
-
-
-def require(caller: Caller, verbs: tuple[Verb, ...]) -> None:
-    """Any of them will do. Raises Problem 403, which names what is missing."""
-    if not any(caller.may(verb) for verb in verbs):
-        need = " or ".join("an entry in may_publish" if verb == "publish" else f"the verb `{verb}`" for verb in verbs)
-        raise Problem(403, "auth.verb", f"principal {caller.name!r} needs {need} for this", verbs=list(verbs))
 
 
 def require_own_origin(request: web.Request) -> None:

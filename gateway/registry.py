@@ -2,7 +2,7 @@
 
     routes = Registry("artifacts")
 
-    @routes.get("/v1/artifacts/{key}", verbs=("read",), refusals=(404,))
+    @routes.get("/v1/artifacts/{key}", verbs=("read",), artifact="key", refusals=(404,))
     async def get_artifact(call: Call, key: str, query: Read) -> Reply[Artifact]: ...
 
 A handler's signature says the rest: `query` and `body` are pydantic models, other parameters are path segments, percent-decoded, and
@@ -17,14 +17,16 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.authz import May, Resource
 from gateway import tokens
-from gateway.auth import Caller, Keyring, require
+from gateway.auth import Caller, Keyring
 from gateway.context import Context
 from gateway.problems import Problem, invalid
 from streams.settings import Verb
@@ -61,10 +63,18 @@ class Call:
     caller: Caller | None
     request: web.Request
 
+    def may(self, verb: Verb) -> May:
+        """For operations that look at one thing after the other."""
+        return partial(self.known.may, verb)
+
+    @property
+    def known(self) -> Caller:
+        assert self.caller is not None, "only operations with a verb have a caller"
+        return self.caller
+
     @property
     def principal(self) -> str:
-        assert self.caller is not None, "only operations with a verb have a principal"
-        return self.caller.name
+        return self.known.name
 
 
 @dataclass(frozen=True)
@@ -78,13 +88,20 @@ class Reply(Generic[Model]):
 
 @dataclass(frozen=True)
 class Operation:
-    """Any of `verbs` will do; without one no key is needed. `refusals` are the statuses beyond what verbs, query and body imply."""
+    """Any of `verbs` will do; without one no key is needed. `refusals` are the statuses beyond what verbs, query and body imply.
+
+    What the verb is needed for: the artifact or component that a path segment names; else everything. Where `judged` is set, the handler
+    asks about one thing after the other, and here it is enough that there is one.
+    """
 
     name: str
     tag: str
     method: str
     path: str
     verbs: tuple[Verb, ...]
+    artifact: str
+    component: str
+    judged: bool
     status: int
     refusals: tuple[int, ...]
     accepts: tuple[str, ...]
@@ -129,6 +146,9 @@ class Registry:
         path: str,
         *,
         verbs: tuple[Verb, ...],
+        artifact: str = "",
+        component: str = "",
+        judged: bool = False,
         status: int = 200,
         refusals: tuple[int, ...] = (),
         accepts: tuple[str, ...] = (),
@@ -144,6 +164,9 @@ class Registry:
                 method=method,
                 path=path,
                 verbs=verbs,
+                artifact=artifact,
+                component=component,
+                judged=judged,
                 status=status,
                 refusals=refusals,
                 accepts=accepts or ((JSON,) if "body" in hints else ()),
@@ -174,7 +197,7 @@ def _server_of(operation: Operation) -> Callable[[web.Request], Awaitable[web.St
         caller = None
         if operation.verbs:
             caller = request.app[KEYRING].authenticate(request)
-            require(caller, operation.verbs)
+            _require(caller, operation, request.match_info)
         arguments: dict[str, Any] = {name: request.match_info[name] for name in operation.segments}
         if operation.query is not None:
             arguments["query"] = query = _parse_query(operation.query, request.query)
@@ -185,6 +208,16 @@ def _server_of(operation: Operation) -> Callable[[web.Request], Awaitable[web.St
         return _response(operation, await operation.handler(Call(context, caller, request), **arguments))
 
     return serve
+
+
+def _require(caller: Caller, operation: Operation, segments: Mapping[str, str]) -> None:
+    resource = Resource(artifact=segments.get(operation.artifact, ""), component=segments.get(operation.component, ""))
+    if operation.judged:
+        allowed = any(caller.may_some(verb) for verb in operation.verbs)
+    else:
+        allowed = any(caller.may(verb, resource) for verb in operation.verbs)
+    if not allowed:
+        raise caller.denied(operation.verbs, None if operation.judged else resource)
 
 
 def _response(operation: Operation, answer: Any) -> web.StreamResponse:

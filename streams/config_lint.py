@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from streams.artifact_identity import KINDS
+from streams.config_lint_access import lint_access
 from streams.config_problem import Problem, Source, sort
 from streams.config_yaml import Path
 from streams.globs import overlap
-from streams.settings import HttpSink, Principal, Route, SecretRef, Settings
+from streams.settings import HttpSink, Route, SecretRef, Settings
 
 #: Bytes of a head without its pairs, and of one (artifact, component) pair, with every text as long as the door lets it be, in
 #: characters of one byte as in SemVer, purls and URIs. A test compares them with the model.
@@ -29,7 +30,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def lint(settings: Settings, source: Source) -> list[Problem]:
     """Every finding, in the order of the file."""
-    checks = (_routes, _kinds, _components, _principals, _head, _sizes, _times, _urls, _secrets)
+    checks = (_routes, _kinds, _components, lint_access, _head, _sizes, _times, _urls, _secrets)
     return sort(problem for check in checks for problem in check(settings, source))
 
 
@@ -66,10 +67,6 @@ def _artifact_patterns(settings: Settings) -> Iterator[tuple[Path, str]]:
     for index, route in enumerate(settings.routes):
         for position, pattern in enumerate(route.match.artifacts):
             yield ("routes", index, "match", "artifacts", position), pattern
-    for name, principal in settings.principals.items():
-        for index, grant in enumerate(principal.may_publish):
-            for position, pattern in enumerate(grant.artifacts):
-                yield ("principals", name, "may_publish", index, "artifacts", position), pattern
 
 
 def _components(settings: Settings, source: Source) -> Iterator[Problem]:
@@ -86,21 +83,6 @@ def _components(settings: Settings, source: Source) -> Iterator[Problem]:
 
 def _routed(settings: Settings) -> set[str]:
     return {name for route in settings.routes for name in route.to}
-
-
-def _principals(settings: Settings, source: Source) -> Iterator[Problem]:
-    for name, principal in settings.principals.items():
-        path = ("principals", name)
-        receives = name in settings.components and principal.nats_password is not None
-        if not (principal.may_publish or principal.verbs or receives):
-            mend = "give it `may_publish` or `verbs`, or remove it"
-            yield source.problem(path, "may publish nothing and has no verbs", mend, level="warning")
-        elif not _can_prove_itself(principal):
-            yield source.problem(path, "has neither a NATS password nor an API key", "give it one, or remove it", level="warning")
-
-
-def _can_prove_itself(principal: Principal) -> bool:
-    return principal.nats_password is not None or bool(principal.api_keys)
 
 
 def _head(settings: Settings, source: Source) -> Iterator[Problem]:

@@ -46,7 +46,7 @@ def stream_name(principal: str) -> str:
 
 def publishers(settings: Settings) -> list[str]:
     """Principals that have a stream: those that may publish."""
-    return sorted(name for name, principal in settings.principals.items() if principal.may_publish)
+    return sorted(settings.holders("publish"))
 
 
 def stream_config(settings: Settings, principal: str) -> dict[str, Any]:

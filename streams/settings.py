@@ -13,9 +13,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
 
-__all__ = ["Model", "Name", "Pattern", "SecretRef", "Settings", "glob"]
+__all__ = [
+    "Binding",
+    "Model",
+    "Name",
+    "Pattern",
+    "Principal",
+    "Role",
+    "Rule",
+    "SecretRef",
+    "Settings",
+    "Verb",
+    "glob",
+]
 
 
 class Kafka(Model):
@@ -103,29 +116,6 @@ class Gateway(Model):
     read_wait_s_max: float = Field(10.0, gt=0)
 
 
-Verb = Literal["publish", "read", "sync", "hold", "pause", "halt", "release", "quarantine", "audit", "admin"]
-
-
-class MayPublish(Model):
-    """What a principal may announce: any of `types` about any of `artifacts`."""
-
-    types: tuple[Pattern, ...] = Field(min_length=1)
-    artifacts: tuple[Pattern, ...] = Field(min_length=1)
-
-
-class Principal(Model):
-    """Somebody who acts: a component that publishes, or a person. NATS user `<name>` may publish under `sm.in.<name>.>` only."""
-
-    description: str = ""
-    may_publish: tuple[MayPublish, ...] = ()
-    verbs: tuple[Verb, ...] = ()
-    nats_password: SecretRef | None = None
-    #: Keys for the gateway, `Authorization: Bearer …`. Several, so that they can be rotated without downtime.
-    api_keys: tuple[SecretRef, ...] = ()
-    #: False for publishers that speak core NATS (zot): a full stream drops their messages and they are not told.
-    acknowledged: bool = True
-
-
 class HttpSink(Model):
     """POSTs one CloudEvent (binary mode) with `Idempotency-Key`. 2xx is the receipt."""
 
@@ -157,6 +147,8 @@ Sink = Annotated[HttpSink | NatsSink | LogSink, Field(discriminator="type")]
 class Component(Model):
     description: str = ""
     sink: Sink
+    #: The one it belongs to, by which roles and policies may select it.
+    environment: Name | None = None
     #: Deliveries in flight in the whole cluster; a worker takes its share by owned / total partitions.
     in_flight_max: int = Field(16, ge=1, le=1024)
     backoff_s_min: float = Field(0.5, gt=0)
@@ -192,6 +184,8 @@ class Settings(Model):
     bridge: Bridge = Bridge()
     gateway: Gateway = Gateway()
     principals: dict[Name, Principal] = Field({})
+    roles: dict[Name, Role] = Field({})
+    bindings: tuple[Binding, ...] = ()
     components: dict[Name, Component] = Field({})
     routes: tuple[Route, ...] = ()
 
@@ -206,11 +200,18 @@ class Settings(Model):
                     known = ", ".join(sorted(self.components)) or "none"
                     path = ("routes", index, "to", position)
                     raise wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
+        if found := unresolved(self.roles, self.bindings, self.principals):
+            raise found
         if self.kafka.transaction_timeout_s <= self.kafka.session_timeout_s:
             # Else the log would abort a transaction before its owner is known to be gone.
             message = "must be above kafka.session_timeout_s"
             raise wrong(("kafka", "transaction_timeout_s"), message, "raise it, or lower the other")
         return self
+
+    def holders(self, verb: Verb) -> set[str]:
+        """Principals with some rule that has this verb, whatever its selectors."""
+        bindings = [grant.binding for grant in grants(self.roles, self.bindings) if verb in grant.rule.verbs]
+        return {name for name, principal in self.principals.items() if any(holds(name, principal, b) for b in bindings)}
 
     @property
     def routing_hash(self) -> str:

@@ -62,5 +62,13 @@ class SecretRef(Model):
 
 
 def glob(pattern: str) -> re.Pattern[str]:
-    """`*` matches any run of characters (slashes too), all else is literal. Linear: no pattern can explode."""
-    return re.compile(".*".join(re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*")), re.DOTALL)
+    """`*` matches any run of characters (slashes too), all else is literal.
+
+    Each literal between stars is sought from the left once and never again (an atomic group): taking the first place leaves most for the
+    rest, so no pattern can explode. `*a*a*a*b` against a thousand letters costs what reading them costs.
+    """
+    first, *middle = (re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*"))
+    if not middle:
+        return re.compile(first)
+    *middle, last = middle
+    return re.compile("".join([first, *(f"(?>.*?{part})" for part in middle), ".*", last]), re.DOTALL)

@@ -96,11 +96,16 @@ class Queries:
         raw = self._store(key).get("artifacts", key.encode())
         return None if raw is None else (raw, decode_head(raw))
 
-    def artifacts(self, wanted: Filter, *, after: bytes | None, limit: int) -> Page[ArtifactRow]:
+    def artifacts(
+        self, wanted: Filter, *, after: bytes | None, limit: int, visible: Callable[[str], bool] = lambda _: True
+    ) -> Page[ArtifactRow]:
+        """Those that `wanted` admits and whose key is `visible`."""
         prefix, other = sorted(wanted.prefixes, key=len, reverse=True)
         records = self._merged("artifacts", prefix, after) if prefix.startswith(other) else iter(())
 
         def admitted(key: bytes, value: bytes) -> ArtifactRow | None:
+            if not visible(key.decode()):
+                return None
             head = decode_head(value)
             return ArtifactRow(key.decode(), head) if wanted.admits(head) else None
 

@@ -13,6 +13,7 @@ from gateway.local.nats_config import inbox
 from gateway.local.nats_server import NatsServer, passwords
 from gateway.local.secrets import Secrets
 from streams.settings import Settings
+from streams.settings_access import VERBS
 
 KAFKA_FOR_TESTS = {
     # Faults are found out sooner than anybody would want in production.
@@ -30,7 +31,9 @@ def orbit(directory: Path, **changes: Any) -> Settings:
     content: dict[str, Any] = {
         "cluster": "test",
         "nats": {f"{who}_password": secrets.ref(f"{who}.nats") for who in ("bridge", "gateway", "worker")},
-        "principals": {name: _principal(secrets, name, *rules) for name, rules in _PUBLISHERS.items()},
+        "principals": {name: _principal(secrets, name) for name in _PUBLISHERS},
+        "roles": ROLES,
+        "bindings": BINDINGS,
         "components": {
             "c8": {"sink": {"type": "http", "url": "http://127.0.0.1:1/events"}},
             "c12": {"sink": {"type": "nats", "mode": "publish", "subject": "sync.c12.{kind}"}},
@@ -58,12 +61,25 @@ _PUBLISHERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _principal(secrets: Secrets, name: str, *artifacts: str) -> dict[str, Any]:
-    rules = [{"types": ["*"], "artifacts": list(artifacts)}] if artifacts else []
-    verbs = ["publish", "read", "sync", "hold", "pause", "halt", "release", "quarantine", "audit", "admin"]
+ROLES: dict[str, Any] = {
+    **{
+        f"publisher-of-{name}": {"rules": [{"verbs": ["publish"], "types": ["*"], "artifacts": list(artifacts)}]}
+        for name, artifacts in _PUBLISHERS.items()
+        if artifacts and name != "operator"
+    },
+    "viewer": {"rules": [{"verbs": ["read"]}]},
+    "operator": {"rules": [{"verbs": list(VERBS)}]},
+}
+BINDINGS: list[dict[str, Any]] = [
+    *({"name": name, "role": f"publisher-of-{name}", "principals": [name]} for name in ("c4", "c8", "c24")),
+    {"name": "viewers", "role": "viewer", "groups": ["components"]},
+    {"name": "operators", "role": "operator", "principals": ["operator"]},
+]
+
+
+def _principal(secrets: Secrets, name: str) -> dict[str, Any]:
     return {
-        "may_publish": rules,
-        "verbs": verbs if name == "operator" else ["publish", "read"],
+        "groups": [] if name == "operator" else ["components"],
         "nats_password": secrets.ref(f"{name}.nats"),
         "api_keys": [secrets.ref(f"{name}.key")],
     }

@@ -163,12 +163,15 @@ class World:
         self.index.close()
 
     def rule(self, principal: str, *rules: dict[str, Any]) -> None:
-        """From now on these are all the rules that the principal has; of the others nobody has any."""
-        bindings = [{"name": "test", "role": "test", "principals": [principal]}] if rules else []
-        content = {"cluster": "test", "roles": {"test": {"rules": rules}} if rules else {}, "bindings": bindings}
-        content["components"] = self.settings.model_dump()["components"]
-        changed = Settings.model_validate(content | {"principals": {principal: {}}})
-        self.keyring.authorizer = Authorizer(changed)
+        """From now on these are all the rules that this principal has."""
+        role, content = f"of-{principal}", self.settings.model_dump(exclude={"roles", "bindings"})
+        content["principals"][principal]["groups"] = ()
+        bindings = [binding.model_dump() for binding in self.settings.bindings]
+        for binding in bindings:
+            binding["principals"] = [name for name in binding["principals"] if name != principal]
+        content["roles"] = {**self.settings.roles, **({role: {"rules": rules}} if rules else {})}
+        content["bindings"] = [*bindings, *([{"name": role, "role": role, "principals": [principal]}] if rules else [])]
+        self.keyring.authorizer = Authorizer(Settings.model_validate(content))
 
     # -- asking --------------------------------------------------------------------------------------------------------------
 

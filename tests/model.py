@@ -60,7 +60,15 @@ class Model:
             for component in route.to
         ]
         self._grants = {
-            name: [(glob, artifacts) for grant in principal.may_publish for glob in grant.types for artifacts in grant.artifacts]
+            name: [
+                (glob, artifacts)
+                for binding in settings.bindings
+                if name in binding.principals or set(principal.groups) & set(binding.groups)
+                for rule in settings.roles[binding.role].rules
+                if "publish" in rule.verbs
+                for glob in rule.types or ("*",)
+                for artifacts in rule.artifacts or ("*",)
+            ]
             for name, principal in settings.principals.items()
         }
         self.artifacts: dict[str, Artifact] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from agents.authz import May, Resource
 from gateway import cursors
 from gateway.context import Context
 from gateway.questions import ArtifactsQuery, PageQuery
@@ -23,11 +24,16 @@ def get_artifact(context: Context, key: str) -> tuple[str, ArtifactView]:
     return f'"{head.generation}-{hashlib.sha256(raw).hexdigest()[:16]}"', artifact_view(context, key, head)
 
 
-def list_artifacts(context: Context, query: ArtifactsQuery) -> ArtifactsPage:
-    """In key order."""
+def list_artifacts(context: Context, query: ArtifactsQuery, may_read: May) -> ArtifactsPage:
+    """Those that may be read, in key order."""
     context.require_ready()
     wanted = Filter(query.kind, query.prefix, query.component, SyncState(query.state) if query.state else None)
-    page = context.queries.artifacts(wanted, after=cursors.decode(query.cursor), limit=query.limit)
+    page = context.queries.artifacts(
+        wanted,
+        after=cursors.decode(query.cursor),
+        limit=query.limit,
+        visible=lambda key: may_read(Resource(artifact=key)),
+    )
     items = [artifact_view(context, row.key, row.head) for row in page.rows]
     return ArtifactsPage(items=items, next_cursor=cursors.encode(page.after))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
+from agents.authz import May, Resource
 from gateway.context import Context
 from gateway.problems import NotFound
 from gateway.views import ComponentsPage, ComponentView, rfc3339
@@ -19,10 +20,11 @@ def get_component(context: Context, name: str) -> ComponentView:
     return component_view(context, name, component)
 
 
-def list_components(context: Context) -> ComponentsPage:
-    """All of them, in the order of the configuration."""
+def list_components(context: Context, may_read: May) -> ComponentsPage:
+    """Those that may be read, in the order of the configuration."""
     context.require_ready()
-    return ComponentsPage(items=component_views(context), next_cursor=None)
+    items = [view for view in component_views(context) if may_read(Resource(component=view.name))]
+    return ComponentsPage(items=items, next_cursor=None)
 
 
 def component_views(context: Context) -> list[ComponentView]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from urllib.parse import quote
 
+from agents.authz import May, Resource
 from gateway.context import Context
 from gateway.operations.artifacts import pair_fields
 from gateway.problems import Problem, Unavailable, unavailable
@@ -56,22 +57,25 @@ def location(source: str, ident: str) -> str:
     return f"/v1/events/{quote(source, safe='')}/{quote(ident, safe='')}"
 
 
-def get_event(context: Context, source: str, ident: str, *, principal: str) -> EventView:
-    """What became of the event with this source and id, of one principal or ("") of any."""
-    records = context.audit.by_event(source, ident, principal=principal)
+def get_event(context: Context, source: str, ident: str, *, principal: str, caller: str, may_read: May) -> EventView:
+    """What became of the event with this source and id, of one principal or ("") of any, as far as the caller may know it."""
+    found = context.audit.by_event(source, ident, principal=principal)
+    records = [record for record in found if record.principal == caller or may_read(Resource(artifact=record.artifact))]
     if not records:
         if not context.audit_follower.ready:
             raise Unavailable("audit.restoring", "the audit index of this replica is still being filled, see /readyz")
         raise context.unknown("event.unknown", "no event of this source and id has been judged; give its token to wait for it")
     accepted = [record for record in records if record.outcome is Outcome.ACCEPTED]
     artifact = (accepted or records)[-1].artifact
-    found = context.queries.artifact(artifact) if accepted else None
+    stored = context.queries.artifact(artifact) if accepted else None
     return EventView(
         source=source,
         id=ident,
         outcomes=[_outcome(record) for record in records],
         artifact=artifact,
-        sync={name: PairView.model_validate(pair_fields(pair)) for name, pair in sorted(found[1].sync.items())} if found else {},
+        sync={name: PairView.model_validate(pair_fields(pair)) for name, pair in sorted(stored[1].sync.items())}
+        if stored
+        else {},
     )
 
 

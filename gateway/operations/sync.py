@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
+from agents.authz import May, Resource
 from gateway import cursors
 from gateway.context import Context
 from gateway.operations.artifacts import pair_fields
@@ -27,8 +28,8 @@ _APPEND_MAX = 1000
 _WALK_KEYS = 200  # between two of which the event loop gets its turn
 
 
-def list_out_of_step(context: Context, query: SyncQuery) -> OutOfStepPage:
-    """Pairs that are not in sync, by artifact key and component."""
+def list_out_of_step(context: Context, query: SyncQuery, may_read: May) -> OutOfStepPage:
+    """Pairs that are not in sync and may be read, by artifact key and component."""
     context.require_ready()
     after = cursors.decode(query.cursor)
     items: list[OutOfStepView] = []
@@ -36,7 +37,11 @@ def list_out_of_step(context: Context, query: SyncQuery) -> OutOfStepPage:
     for examined, (place, artifact, pair) in enumerate(_places(context, after)):
         if len(items) == query.limit or examined == EXAMINED_MAX:
             return OutOfStepPage(items=items, next_cursor=cursors.encode(last))
-        if query.component in ("", pair.component) and query.state in (None, pair.state):
+        if (
+            query.component in ("", pair.component)
+            and query.state in (None, pair.state)
+            and may_read(Resource(artifact=artifact, component=pair.component))
+        ):
             items += out_of_step_views(context, artifact, pair.component)
         last = place
     return OutOfStepPage(items=items, next_cursor=None)
@@ -60,14 +65,19 @@ def out_of_step_views(context: Context, artifact: str, component: str) -> list[O
     return [OutOfStepView.model_validate({"artifact": artifact, "component": component, **pair_fields(pair)})]
 
 
-async def trigger_sync(context: Context, principal: str, request: SyncRequest) -> OperationView:
-    """Append one command per artifact (per pair, where a state was asked for), then remember the operation."""
+async def trigger_sync(
+    context: Context, principal: str, request: SyncRequest, require: Callable[[Resource], object]
+) -> OperationView:
+    """Append one command per artifact (per pair, where a state was asked for), then remember the operation.
+
+    `require` raises for what the caller may not sync; then nothing is appended.
+    """
     selector = request.selector or Selector(component=request.component)
     if selector.component is not None and selector.component not in context.settings.components:
         raise Malformed("component.unknown", f"no component {selector.component!r} is in the configuration")
     ident = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(5)}"
     now_ms = int(time.time() * 1000)
-    targets = await _targets(context, request.artifact, selector)
+    targets = await _targets(context, request.artifact, selector, require)
     offsets: dict[int, int] = {}
     for slice_start in range(0, len(targets), _APPEND_MAX):
         commands = [
@@ -128,9 +138,12 @@ def _progress(waiting: bool, behind: int, failed: int) -> Literal["pending", "ru
     return "failed" if failed else "done"
 
 
-async def _targets(context: Context, artifact: str | None, selector: Selector) -> list[tuple[str, str]]:
+async def _targets(
+    context: Context, artifact: str | None, selector: Selector, require: Callable[[Resource], object]
+) -> list[tuple[str, str]]:
     """(artifact, component) of each command; "" is every component that the artifact is routed to."""
     if artifact is not None:
+        require(Resource(artifact=artifact))
         if context.queries.artifact(artifact) is None:
             raise context.unknown("artifact.unknown", "no event about this artifact has been accepted")
         return [(artifact, "")]
@@ -141,7 +154,9 @@ async def _targets(context: Context, artifact: str | None, selector: Selector) -
         if walked % _WALK_KEYS == 0:
             await asyncio.sleep(0)
         if matches(key):
-            targets += [(key, component) for component in _components(head, selector)]
+            for component in _components(head, selector):
+                require(Resource(artifact=key, component=component))
+                targets.append((key, component))
         if len(targets) > COMMANDS_MAX:
             raise Malformed("sync.too_many", f"this selects more than {COMMANDS_MAX} pairs; narrow it, and ask in parts")
     return targets

@@ -11,14 +11,14 @@ from gateway.views import ArtifactsPage, ArtifactView, VersionsPage
 routes = Registry("artifacts")
 
 
-@routes.get("/v1/artifacts", verbs=("read",), refusals=(503,))
+@routes.get("/v1/artifacts", verbs=("read",), judged=True, refusals=(503,))
 async def list_artifacts(call: Call, query: ArtifactsQuery) -> Reply[ArtifactsPage]:
-    """List artifacts in key order, filtered and paged."""
-    page = artifacts.list_artifacts(call.context, query)
+    """List artifacts that the caller may read, in key order, filtered and paged."""
+    page = artifacts.list_artifacts(call.context, query, call.may("read"))
     return Reply(page, cursors.link(call.request, page.next_cursor))
 
 
-@routes.get("/v1/artifacts/{key}", verbs=("read",), refusals=(404, 503))
+@routes.get("/v1/artifacts/{key}", verbs=("read",), artifact="key", refusals=(404, 503))
 async def get_artifact(call: Call, key: str, query: Read) -> Reply[ArtifactView]:
     """One artifact: its state, where it came from, and how far each component is.
 
@@ -31,7 +31,7 @@ async def get_artifact(call: Call, key: str, query: Read) -> Reply[ArtifactView]
     return Reply(view, headers)
 
 
-@routes.get("/v1/artifacts/{key}/versions", verbs=("read",), refusals=(404, 503))
+@routes.get("/v1/artifacts/{key}/versions", verbs=("read",), artifact="key", refusals=(404, 503))
 async def list_versions(call: Call, key: str, query: PageQuery) -> Reply[VersionsPage]:
     """Versions of an artifact in the order in which they were accepted."""
     page = artifacts.list_versions(call.context, key, query)

@@ -16,7 +16,14 @@ STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 
 
-@routes.post("/v1/events", verbs=("publish",), status=202, refusals=(408, 503), accepts=(STRUCTURED, BATCH, "application/json"))
+@routes.post(
+    "/v1/events",
+    verbs=("publish",),
+    judged=True,
+    status=202,
+    refusals=(408, 503),
+    accepts=(STRUCTURED, BATCH, "application/json"),
+)
 async def publish_events(call: Call) -> Reply[EventsTaken]:
     """Publish one CloudEvent (structured or binary mode) or a batch, as the principal of the API key.
 
@@ -29,13 +36,11 @@ async def publish_events(call: Call) -> Reply[EventsTaken]:
     return Reply(taken, {"Location": taken.items[0].location} if len(taken.items) == 1 else {})
 
 
-@routes.get("/v1/events/{source}/{id}", verbs=("read", "publish"), refusals=(404, 503))
+@routes.get("/v1/events/{source}/{id}", verbs=("read", "publish"), judged=True, refusals=(404, 503))
 async def get_event(call: Call, source: str, id: str, query: EventQuery) -> EventView:  # noqa: A002 -- as in the path
-    """What became of an event. Whoever may publish but not read sees its own events."""
-    assert call.caller is not None
-    principal = query.principal if call.caller.may("read") else call.principal
+    """What became of an event. Everybody sees their own, and those about artifacts that they may read."""
     await tokens.wait_audited(call.context, query.min_token)
-    return events.get_event(call.context, source, id, principal=principal)
+    return events.get_event(call.context, source, id, principal=query.principal, caller=call.principal, may_read=call.may("read"))
 
 
 def _require_media_type(content_type: str, headers: dict[str, str]) -> None:

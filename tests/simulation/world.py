@@ -36,7 +36,8 @@ _LOOK_S = 3.0
 def settings_for(partitions: int) -> Settings:
     sink = {"type": "http", "url": "http://127.0.0.1:1/events", "timeout_s": 3.0}
     component = {"sink": sink, "in_flight_max": 4, "backoff_s_min": 0.2, "backoff_s_max": 4.0}
-    charts = {"may_publish": [{"types": ["*"], "artifacts": ["chart/*"]}]}
+    charts = {"rules": [{"verbs": ["publish"], "artifacts": ["chart/*"]}]}
+    images = {"rules": [{"verbs": ["publish"], "artifacts": ["image/*", "chart/shared"]}]}
     return Settings.model_validate(
         {
             "cluster": "sim",
@@ -50,7 +51,12 @@ def settings_for(partitions: int) -> Settings:
             "nats": {"grace_window_s": 30.0, "stream_bytes_max": 1 << 20},
             "bridge": {"lease_ttl_s": 1.5, "pull_messages_max": 3, "pulls_in_flight": 2},
             "worker": {"mailbox_chunks_max": 2, "mailbox_receipts_max": 4},
-            "principals": {"c24": charts, "c4": {"may_publish": [{"types": ["*"], "artifacts": ["image/*", "chart/shared"]}]}},
+            "principals": {"c24": {}, "c4": {}},
+            "roles": {"charts": charts, "images": images},
+            "bindings": [
+                {"name": "charts", "role": "charts", "principals": ["c24"]},
+                {"name": "images", "role": "images", "principals": ["c4"]},
+            ],
             "components": {"every": component, "latest": component, "newest": component, "logged": {"sink": {"type": "log"}}},
             "routes": [
                 {"name": "every", "match": {"artifacts": ["*"]}, "to": ["every"], "mode": "every"},

@@ -23,7 +23,9 @@ def allowed(principal: str, event: Event) -> bool:
     return any(
         any(glob(pattern).fullmatch(event.type) for pattern in rule["types"])
         and any(glob(pattern).fullmatch(event.artifact.key) for pattern in rule["artifacts"])
-        for rule in config["principals"][principal]["may_publish"]
+        for binding in config["bindings"]
+        for rule in config["roles"][binding["role"]]["rules"]
+        if principal in binding.get("principals", ()) and "publish" in rule["verbs"]
     )
 
 

@@ -86,7 +86,7 @@ def test_a_missing_key_is_told_at_its_section(problems: Problems) -> None:
 
 def test_a_secret_in_plain_text_is_refused_and_not_repeated(problems: Problems) -> None:
     """A password where a secret's place is expected is refused, the mend is told, the password is not."""
-    told = one(problems("cluster: here\nprincipals: {c4: {verbs: [read], nats_password: hunter2}}"))
+    told = one(problems("cluster: here\nprincipals: {c4: {groups: [people], nats_password: hunter2}}"))
     assert "{env: NAME} or {file: PATH}" in told
     assert "hunter2" not in told
 
@@ -132,7 +132,7 @@ def test_references_are_filled_in_from_the_environment(write: Write) -> None:
     file = write("""
         cluster: ${NAME}
         kafka: {bootstrap: "${HOST:-localhost}:${PORT:-9092}", partitions: "${PARTITIONS:-12}"}
-        principals: {c4: {description: "costs $$5 ${EMPTY:-and more}", verbs: [read]}}
+        principals: {c4: {description: "costs $$5 ${EMPTY:-and more}"}}
         """)
     settings = load_settings(file, {"NAME": "east", "PORT": "9999", "EMPTY": ""})
     assert (settings.cluster, settings.kafka.bootstrap, settings.kafka.partitions) == ("east", "localhost:9999", 12)

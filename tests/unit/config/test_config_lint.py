@@ -62,26 +62,32 @@ def test_a_component_without_a_route_is_a_warning(problems: Problems) -> None:
 
 
 def test_a_pattern_of_no_kind_is_a_warning(problems: Problems) -> None:
-    """`charts/*` is told in routes and in principals."""
+    """`charts/*` is told in routes and in roles."""
     found = problems("""
         cluster: here
         components: {a: {sink: {type: log}}}
-        principals: {p: {nats_password: {env: P}, may_publish: [{types: ["*"], artifacts: [images/*]}]}}
+        roles: {images: {rules: [{verbs: [publish], artifacts: [images/*, unknown/*]}]}}
         routes: [{name: r, match: {artifacts: [chart/*, charts/*]}, to: [a]}]
         """)
     assert about(found, "routes[0].match.artifacts[1]") == [("warning", "matches no kind of artifact")]
-    assert about(found, "principals.p.may_publish[0].artifacts[0]") == [("warning", "matches no kind of artifact")]
+    assert about(found, "roles.images.rules[0].artifacts[0]") == [("warning", "matches no kind of artifact")]
+    assert about(found, "roles.images.rules[0].artifacts[1]") == []
 
 
 def test_a_principal_that_may_nothing_is_a_warning(problems: Problems) -> None:
-    """Neither publishing, nor verbs, nor a component of its name: why is it there?"""
+    """Neither a role, nor a component of its name: why is it there?"""
     found = problems("cluster: here\nprincipals: {idle: {nats_password: {env: P}}}\n")
-    assert about(found, "principals.idle") == [("warning", "may publish nothing and has no verbs")]
+    assert about(found, "principals.idle") == [("warning", "no binding gives it a role, and it does not receive")]
 
 
 def test_a_principal_that_cannot_prove_itself_is_a_warning(problems: Problems) -> None:
     """Without a password and without a key nobody can act as it."""
-    found = problems("cluster: here\nprincipals: {ghost: {verbs: [read]}}\n")
+    found = problems("""
+        cluster: here
+        principals: {ghost: {groups: [people]}}
+        roles: {viewer: {rules: [{verbs: [read]}]}}
+        bindings: [{name: viewers, role: viewer, groups: [people]}]
+        """)
     assert about(found, "principals.ghost") == [("warning", "has neither a NATS password nor an API key")]
 
 

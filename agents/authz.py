@@ -1,0 +1,125 @@
+"""Who may do what: a principal, a verb and a resource become a decision, with the rule that made it. Roles and bindings: `settings_access.py`.
+
+Events, HTTP calls and commands are all judged here. The rules of all bindings are numbered, and each is one bit: those that a principal
+has for a verb are a mask, and so are those whose types, artifacts, components and environments select a text. A decision is the
+intersection of five masks; its lowest bit names the rule. So it costs about the same with two rules and with two hundred.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import msgspec
+
+from streams.settings import Pattern, Settings, Verb, glob
+from streams.settings_access import grants, holds
+
+_DECISIONS_MAX = 65_536
+
+
+class Resource(msgspec.Struct, frozen=True, gc=False):
+    """What something is done to. An empty field means all of them, or none in particular: only a rule for any allows that.
+
+    The environment need not be given: it is the artifact's own (`environment/prod`), else that of the component.
+    """
+
+    type: str = ""
+    artifact: str = ""
+    component: str = ""
+    environment: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """`rule` is e.g. "binding chart-publishers -> role chart-publisher, rule 0", and empty where no rule allowed it."""
+
+    allowed: bool
+    rule: str
+
+
+_DENIED = Decision(False, "")
+
+#: Whether somebody known may do something particular, e.g. read, to a resource.
+May = Callable[[Resource], bool]
+
+
+class Authorizer:
+    """The roles and bindings of a configuration, compiled. What no rule allows is denied; an unknown principal has no rules."""
+
+    def __init__(self, settings: Settings) -> None:
+        found = list(grants(settings.roles, settings.bindings))
+        self._decisions = [Decision(True, grant.name) for grant in found]
+        self._types = Selectors(grant.rule.types for grant in found)
+        self._artifacts = Selectors(grant.rule.artifacts for grant in found)
+        self._components = Selectors(grant.rule.components for grant in found)
+        self._environments = Selectors(grant.rule.environments for grant in found)
+        self._environment_of = {name: c.environment or "" for name, c in settings.components.items()}
+        self._held: dict[str, dict[str, int]] = {}
+        for name, principal in settings.principals.items():
+            held: defaultdict[str, int] = defaultdict(int)
+            for number, grant in enumerate(found):
+                for verb in grant.rule.verbs if holds(name, principal, grant.binding) else ():
+                    held[verb] |= 1 << number
+            self._held[name] = dict(held)
+        self._cached = lru_cache(maxsize=_DECISIONS_MAX)(self.decide_uncached)
+
+    def decide(self, principal: str, verb: Verb, resource: Resource) -> Decision:
+        return self._cached(principal, verb, resource)
+
+    def decide_uncached(self, principal: str, verb: Verb, resource: Resource) -> Decision:
+        """The same; for callers that keep decisions themselves."""
+        left = self._held.get(principal, {}).get(verb, 0)
+        if left:
+            left &= self._artifacts.mask(resource.artifact)
+        if left:
+            left &= self._types.mask(resource.type)
+            left &= self._components.mask(resource.component)
+            left &= self._environments.mask(self._environment(resource))
+        return self._decisions[(left & -left).bit_length() - 1] if left else _DENIED
+
+    def may_some(self, principal: str, verb: Verb) -> bool:
+        """Whether there is anything that this principal may do so: a list is then what remains of it."""
+        return bool(self._held.get(principal, {}).get(verb))
+
+    def _environment(self, resource: Resource) -> str:
+        return resource.environment or environment_of(resource.artifact) or self._environment_of.get(resource.component, "")
+
+
+class Selectors:
+    """Which of many rules select a text, one bit for each. Most patterns are a text, or a beginning and a star: those are looked up."""
+
+    def __init__(self, per_rule: Iterable[tuple[Pattern, ...]]) -> None:
+        self._any = 0
+        self._exact: defaultdict[str, int] = defaultdict(int)
+        self._begins: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        others: defaultdict[Pattern, int] = defaultdict(int)
+        for number, patterns in enumerate(per_rule):
+            for pattern in patterns or ("*",):
+                literal, star, rest = pattern.partition("*")
+                if not star:
+                    self._exact[literal] |= 1 << number
+                elif rest.strip("*"):
+                    others[pattern] |= 1 << number
+                elif literal:
+                    self._begins[len(literal)][literal] |= 1 << number
+                else:
+                    self._any |= 1 << number
+        self._others = [(pattern.partition("*")[0], glob(pattern).fullmatch, bits) for pattern, bits in others.items()]
+
+    def mask(self, text: str) -> int:
+        found = self._any
+        if text:
+            found |= self._exact.get(text, 0)
+            for length, begins in self._begins.items():
+                found |= begins.get(text[:length], 0)
+            for begin, matches, bits in self._others:
+                if text.startswith(begin) and matches(text):
+                    found |= bits
+        return found
+
+
+def environment_of(artifact: str) -> str:
+    """`prod` of `environment/prod` and `environment/prod/eu`; of other kinds none."""
+    kind, _, name = artifact.partition("/")
+    return name.partition("/")[0] if kind == "environment" else ""
