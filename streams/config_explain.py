@@ -16,10 +16,11 @@ from streams.settings import SecretRef, Settings
 _MENDS = {
     "missing": "add it",
     "string_pattern_mismatch": "see docs/configuration.md for its form",
-    "union_tag_not_found": "add `type`, which says what kind it is",
     "too_short": "list at least one",
     "value_error": "change one of the two",
 }
+#: The keys by which unions are told apart.
+_TAGS = ("type", "kind")
 _PLACE_MEND = "write where the secret is, {env: NAME} or {file: PATH}, never the secret itself"
 
 
@@ -29,6 +30,8 @@ def explain(error: ErrorDetails, data: Any) -> tuple[Path, str, str]:
     kind = error["type"]
     if kind == "relation":
         return (*path, *error["ctx"]["at"]), error["ctx"]["message"], error["ctx"]["mend"]
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        return path, *_untold(error)
     if kind == "extra_forbidden":
         return path, f"unknown key `{path[-1]}`", _did_you_mean(str(path[-1]), fields_at(path[:-1], data))
     if kind in ("model_type", "model_attributes_type", "dict_type") and _type_at(path, data) is SecretRef:
@@ -43,7 +46,7 @@ def file_path(location: tuple[str | int, ...], data: Any) -> Path:
         last = index == len(location) - 1
         if _has(data, part):
             path, data = (*path, part), data[part]
-        elif last and part != "[key]" and not (isinstance(data, Mapping) and data.get("type") == part):
+        elif last and part != "[key]" and not (isinstance(data, Mapping) and part in map(data.get, _TAGS)):
             path = (*path, part)
     return path
 
@@ -58,6 +61,15 @@ def _has(data: Any, part: str | int) -> bool:
     if isinstance(data, Mapping):
         return part in data
     return isinstance(data, list) and isinstance(part, int) and part < len(data)
+
+
+def _untold(error: ErrorDetails) -> tuple[str, str]:
+    """An entry that does not say which of several shapes it has."""
+    key = error["ctx"]["discriminator"].strip("'")
+    expected = error["ctx"].get("expected_tags", "").replace("'", "")
+    if not expected:
+        return f"does not say of which {key} it is", f"add `{key}`; see docs/configuration.md for those that there are"
+    return f"`{key}` is none that is known", f"write one of {expected}"
 
 
 def _message(error: ErrorDetails) -> str:
@@ -100,18 +112,17 @@ def _step(current: Any, part: str | int) -> Any:
 
 
 def _chosen(annotation: Any, data: Any) -> Any:
-    """Of a union, the member that the data's `type` names, or the only one that is not None."""
+    """Of a union, the member that the data's tag names, or the only one that is not None."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) not in (Union, types.UnionType):
         return annotation
     members = [member for member in get_args(annotation) if member is not type(None)]
-    tag = data.get("type") if isinstance(data, Mapping) else None
-    return next((member for member in members if _tag(member) == tag), members[0] if len(members) == 1 else None)
+    tags = {data.get(key) for key in _TAGS} if isinstance(data, Mapping) else set()
+    return next((member for member in members if _tag(member) in tags), members[0] if len(members) == 1 else None)
 
 
 def _tag(member: Any) -> Any:
-    field = member.model_fields.get("type") if isinstance(member, type) and issubclass(member, BaseModel) else None
-    if field is None or get_origin(field.annotation) is not Literal:
-        return None
-    return get_args(field.annotation)[0]
+    fields = member.model_fields if isinstance(member, type) and issubclass(member, BaseModel) else {}
+    annotations = (fields[key].annotation for key in _TAGS if key in fields)
+    return next((get_args(found)[0] for found in annotations if get_origin(found) is Literal), None)

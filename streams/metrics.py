@@ -33,6 +33,9 @@ CHUNK_RECORDS = Histogram("syncmaster_chunk_records", "Records in a chunk.", ["t
 UNIT_SECONDS = Histogram("syncmaster_unit_of_work_seconds", "One turn: judging, transaction, RocksDB.", buckets=_SECONDS)
 UNIT_ABORTS = Counter("syncmaster_unit_of_work_aborts_total", "Transactions given up; work went on from the marker.", ["reason"])
 LOG_LAG = Gauge("syncmaster_log_lag_records", "Records in the topic beyond the marker.", ["topic", "partition"])
+POLICY_FAILURES = Counter(
+    "syncmaster_policy_failures_total", "Times a policy could not be evaluated and refused.", ["policy"]
+)
 MARKER_AGE = Gauge(
     "syncmaster_marker_age_seconds", "Since the partition's marker last moved while there was work.", ["partition"]
 )

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
+from streams.settings_policies import Policy, duplicated
 
 __all__ = [
     "Binding",
@@ -188,6 +189,7 @@ class Settings(Model):
     bindings: tuple[Binding, ...] = ()
     components: dict[Name, Component] = Field({})
     routes: tuple[Route, ...] = ()
+    policies: tuple[Policy, ...] = ()
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -201,6 +203,8 @@ class Settings(Model):
                     path = ("routes", index, "to", position)
                     raise wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
         if found := unresolved(self.roles, self.bindings, self.principals):
+            raise found
+        if found := duplicated(self.policies):
             raise found
         if self.kafka.transaction_timeout_s <= self.kafka.session_timeout_s:
             # Else the log would abort a transaction before its owner is known to be gone.
