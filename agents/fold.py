@@ -63,8 +63,11 @@ def leads_to_new_state(head: Head, artifact: Artifact) -> bool:
 
     A signature or a deletion of a version that is not the current one changes that version alone.
     """
-    adds_only = artifact.action is Action.SIGNED or artifact.action is Action.DELETED
-    return not adds_only or artifact.version == head.version
+    return not _adds_only(artifact) or artifact.version == head.version
+
+
+def _adds_only(artifact: Artifact) -> bool:
+    return artifact.action is Action.SIGNED or artifact.action is Action.DELETED
 
 
 def _newest(current: str, artifact: Artifact, overlay: Overlay) -> str:
@@ -103,7 +106,7 @@ def _version(arrival: Arrival, before: Version | None, generation: int, now_ms: 
     remember(arrival.taken, taken, VERSION_TAKEN_MAX)
     return Version(
         generation=generation,
-        digest=artifact.digest,
+        digest=_digest(artifact, before),
         action=artifact.action,
         ingress=arrival.ingress_text,
         headers=arrival.incoming.headers,
@@ -112,6 +115,13 @@ def _version(arrival: Arrival, before: Version | None, generation: int, now_ms: 
         accepted_ms=now_ms,
         taken=taken,
     )
+
+
+def _digest(artifact: Artifact, before: Version | None) -> str | None:
+    """A signature or a deletion that tells no digest leaves the one that is known: `digest_immutable` compares with it."""
+    if artifact.digest is None and before is not None and _adds_only(artifact):
+        return before.digest
+    return artifact.digest
 
 
 def _embeds(body: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,10 +53,10 @@ class Policies:
         self._environments = Selectors(policy.environments if policy else () for policy in events)
         self.applying = lru_cache(maxsize=_SELECTIONS_MAX)(self._select)
 
-    def judge(self, case: Case) -> Judgement:
+    def judge(self, case: Case, waived: Collection[str] = ()) -> Judgement:
         """Never raises: a policy that cannot be evaluated refuses, and says so."""
         event = case.event
-        return judge(self.applying(event.type, event.artifact.key, case.ingress.principal), case)
+        return judge(self.applying(event.type, event.artifact.key, case.ingress.principal), case, waived)
 
     def _select(self, event_type: str, artifact: str, principal: str) -> tuple[Compiled, ...]:
         """The policies that apply, in the order of the configuration. Call it as `applying`, which remembers."""
@@ -65,12 +66,13 @@ class Policies:
         return tuple(policy for number, policy in enumerate(self._policies) if left >> number & 1)
 
 
-def judge(policies: tuple[Compiled, ...], case: Case) -> Judgement:
-    """The gravest verdict (halt, quarantine, refuse), of two alike the first. All policies are asked, so that no alert is missed."""
+def judge(policies: tuple[Compiled, ...], case: Case, waived: Collection[str] = ()) -> Judgement:
+    """The gravest verdict (halt, quarantine, refuse), of two alike the first. All policies are asked, so that no alert is missed, but those
+    whose names are `waived`: somebody has released the event from their judgement."""
     verdict: Verdict | None = None
     alerts: tuple[Verdict, ...] = ()
     for policy in policies:
-        found = _ask(policy, case)
+        found = _ask(policy, case) if policy.name not in waived else None
         if found is None:
             continue
         if found.action == "alert":
