@@ -1,4 +1,4 @@
-"""Who is asking: from a request to a principal of the configuration. What that principal may do is asked of `Caller`.
+"""Who is asking: from a request to a principal of the configuration. What that principal may do is asked of `caller.Caller`.
 
 `Keyring.authenticate` is the one place where a request becomes a principal; another kind of credentials (OIDC) belongs there.
 Keys are held as SHA-256 and compared in constant time; no key is ever logged, echoed or put into a cookie. The status page's
@@ -11,59 +11,21 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from msgspec.structs import asdict
 
-from agents.authz import Authorizer, Resource
+from agents.authz import Authorizer
+from gateway.caller import Caller
 from gateway.problems import Problem
 from streams.errors import ConfigError
-from streams.settings import Principal, Verb
+from streams.settings import Principal
 
 SESSION_COOKIE = "sm_session"
 SESSION_S = 12 * 3600
 #: A page of another site cannot send this without our consent (CORS), which is never given.
 CSRF_HEADER = "sm-request"
 _KEY_CHARS_MIN = 16
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Somebody known, and what the configuration lets them do. `scopes` are the verbs of the key that was given; () is all of them."""
-
-    name: str
-    authorizer: Authorizer
-    scopes: tuple[Verb, ...] = ()
-
-    def may(self, verb: Verb, resource: Resource) -> bool:
-        return self._in_scope(verb) and self.authorizer.decide(self.name, verb, resource).allowed
-
-    def may_some(self, verb: Verb) -> bool:
-        """Whether there is anything to which they may do so."""
-        return self._in_scope(verb) and self.authorizer.may_some(self.name, verb)
-
-    def require(self, verb: Verb, resource: Resource) -> str:
-        """The rule that allows it. Raises Problem 403, which names what is missing."""
-        decision = self.authorizer.decide(self.name, verb, resource)
-        if not (decision.allowed and self._in_scope(verb)):
-            raise self.denied((verb,), resource)
-        return decision.rule
-
-    def denied(self, verbs: tuple[Verb, ...], resource: Resource | None) -> Problem:
-        """What was missing: a key for one of the verbs, or a rule, for this resource or (None) for anything at all."""
-        need = " or ".join(f"`{verb}`" for verb in verbs)
-        if not any(map(self._in_scope, verbs)):
-            detail = f"this key of {self.name!r} is not for {need}; use another, or make one with that scope"
-            return Problem(403, "auth.scope", detail, verbs=list(verbs))
-        named = {} if resource is None else {field: text for field, text in asdict(resource).items() if text}
-        on = ", ".join(f"{field} {text}" for field, text in named.items()) or ("anything" if resource is None else "everything")
-        detail = f"principal {self.name!r} needs a rule that allows {need} on {on}; see roles and bindings in the configuration"
-        return Problem(403, "auth.denied", detail, verbs=list(verbs), resource=named)
-
-    def _in_scope(self, verb: Verb) -> bool:
-        return not self.scopes or verb in self.scopes
 
 
 class Keyring:

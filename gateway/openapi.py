@@ -88,7 +88,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "description": operation.description or operation.summary,
         "parameters": [*map(_segment, operation.segments), *(_parameters(operation.query) if operation.query else [])],
         "responses": _responses(operation),
-        "security": [{"apiKey": list[str]()}, {"session": list[str]()}] if operation.verbs else [],
+        "security": [{"apiKey": list[str]()}, {"session": list[str]()}] if operation.guarded else [],
     }
     if operation.accepts:
         described["requestBody"] = {

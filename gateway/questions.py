@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from gateway.registry import Query, Read
 from gateway.views import State
-from streams.settings import Name, Pattern
+from streams.settings import Name, Pattern, Verb
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
@@ -41,6 +41,15 @@ class QuarantineQuery(PageQuery):
 
 class EventQuery(Read):
     principal: str = Field("", max_length=64, description="Only what this principal published under that source and id.")
+
+
+class AuthzQuery(Query):
+    principal: str = Field("", max_length=64, description="About whom; default: the holder of the key.")
+    verb: Verb | None = Field(None, description="Which verb; default: each of them.")
+    type: str = Field("", max_length=512, description="An event's type.")
+    artifact: str = Field("", max_length=1024, description="An artifact's key.")
+    component: str = Field("", max_length=64)
+    environment: str = Field("", max_length=64, description="Default: that of the artifact, then that of the component.")
 
 
 class ReadyQuery(Query):

@@ -26,7 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.authz import May, Resource
 from gateway import tokens
-from gateway.auth import Caller, Keyring
+from gateway.auth import Keyring
+from gateway.caller import Caller
 from gateway.context import Context
 from gateway.problems import Problem, invalid
 from streams.settings import Verb
@@ -69,7 +70,7 @@ class Call:
 
     @property
     def known(self) -> Caller:
-        assert self.caller is not None, "only operations with a verb have a caller"
+        assert self.caller is not None, "only operations that need a key have a caller"
         return self.caller
 
     @property
@@ -88,7 +89,7 @@ class Reply(Generic[Model]):
 
 @dataclass(frozen=True)
 class Operation:
-    """Any of `verbs` will do; without one no key is needed. `refusals` are the statuses beyond what verbs, query and body imply.
+    """Any of `verbs` will do; without one no key is needed, or, with `anyone`, any key. `refusals` are the statuses beyond what the rest implies.
 
     What the verb is needed for: the artifact or component that a path segment names; else everything. Where `judged` is set, the handler
     asks about one thing after the other, and here it is enough that there is one.
@@ -102,6 +103,7 @@ class Operation:
     artifact: str
     component: str
     judged: bool
+    anyone: bool
     status: int
     refusals: tuple[int, ...]
     accepts: tuple[str, ...]
@@ -114,6 +116,11 @@ class Operation:
     answer: type[BaseModel] | None
 
     @property
+    def guarded(self) -> bool:
+        """Whether a key is needed."""
+        return bool(self.verbs) or self.anyone
+
+    @property
     def segments(self) -> list[str]:
         return re.findall(r"\{(\w+)\}", self.path)
 
@@ -122,7 +129,7 @@ class Operation:
         """Every status of a refusal that a caller may meet."""
         implied = [400] if self.query else []
         implied += [400, 413, 415, 422] if self.accepts else []
-        implied += [401, 403] if self.verbs else []
+        implied += [401, 403] if self.guarded else []
         implied += [504] if self.query and issubclass(self.query, Read) else []
         return sorted({*implied, *self.refusals})
 
@@ -149,6 +156,7 @@ class Registry:
         artifact: str = "",
         component: str = "",
         judged: bool = False,
+        anyone: bool = False,
         status: int = 200,
         refusals: tuple[int, ...] = (),
         accepts: tuple[str, ...] = (),
@@ -167,6 +175,7 @@ class Registry:
                 artifact=artifact,
                 component=component,
                 judged=judged,
+                anyone=anyone,
                 status=status,
                 refusals=refusals,
                 accepts=accepts or ((JSON,) if "body" in hints else ()),
@@ -195,7 +204,7 @@ def _server_of(operation: Operation) -> Callable[[web.Request], Awaitable[web.St
     async def serve(request: web.Request) -> web.StreamResponse:
         context = request.app[CONTEXT]
         caller = None
-        if operation.verbs:
+        if operation.guarded:
             caller = request.app[KEYRING].authenticate(request)
             _require(caller, operation, request.match_info)
         arguments: dict[str, Any] = {name: request.match_info[name] for name in operation.segments}
@@ -212,6 +221,8 @@ def _server_of(operation: Operation) -> Callable[[web.Request], Awaitable[web.St
 
 def _require(caller: Caller, operation: Operation, segments: Mapping[str, str]) -> None:
     resource = Resource(artifact=segments.get(operation.artifact, ""), component=segments.get(operation.component, ""))
+    if operation.anyone:
+        return
     if operation.judged:
         allowed = any(caller.may_some(verb) for verb in operation.verbs)
     else:

@@ -235,3 +235,22 @@ class LiveView(Answer):
 
     live: bool
     checks: dict[str, str]
+
+
+class DecisionView(Answer):
+    """`rule` is what decided, e.g. `binding charts -> role chart-publisher, rule 0`; empty where no rule allows it."""
+
+    verb: str
+    allowed: bool
+    rule: str
+
+
+class AuthzView(Answer):
+    """Decisions about one resource, in the order in which the verbs are documented."""
+
+    principal: str
+    type: str
+    artifact: str
+    component: str
+    environment: str
+    items: list[DecisionView]

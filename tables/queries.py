@@ -136,10 +136,15 @@ class Queries:
         raw = self._store(artifact).get("quarantine", quarantine_key(artifact, ident))
         return None if raw is None else _decode_quarantined(raw)
 
-    def quarantine(self, *, prefix: str, principal: str, after: bytes | None, limit: int) -> Page[QuarantineRow]:
+    def quarantine(
+        self, *, prefix: str, principal: str, after: bytes | None, limit: int, visible: Callable[[str], bool] = lambda _: True
+    ) -> Page[QuarantineRow]:
         def admitted(key: bytes, value: bytes) -> QuarantineRow | None:
+            artifact, ident = split_key(key)
+            if not visible(artifact):
+                return None
             message = _decode_quarantined(value)
-            return QuarantineRow(*split_key(key), message) if principal in ("", message.principal) else None
+            return QuarantineRow(artifact, ident, message) if principal in ("", message.principal) else None
 
         return _page(self._merged("quarantine", prefix.encode(), after), admitted, limit)
 

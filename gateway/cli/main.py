@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.auth_commands import auth
 from gateway.cli.options import BaseDir, Config, Output
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(auth)
 
 
 @app.command()

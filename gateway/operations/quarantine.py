@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.authz import May, Resource
 from gateway import cursors
 from gateway.context import Context
 from gateway.questions import QuarantineQuery
@@ -9,11 +10,15 @@ from gateway.views import QuarantinedMessage, QuarantinePage, QuarantineView, rf
 from tables.model import Quarantined
 
 
-def list_quarantine(context: Context, query: QuarantineQuery) -> QuarantinePage:
-    """By artifact key, then in the order in which they came."""
+def list_quarantine(context: Context, query: QuarantineQuery, may_read: May) -> QuarantinePage:
+    """What may be read, by artifact key, then in the order in which they came."""
     context.require_ready()
     page = context.queries.quarantine(
-        prefix=query.prefix, principal=query.principal, after=cursors.decode(query.cursor), limit=query.limit
+        prefix=query.prefix,
+        principal=query.principal,
+        after=cursors.decode(query.cursor),
+        limit=query.limit,
+        visible=lambda key: may_read(Resource(artifact=key)),
     )
     items = [QuarantineView.model_validate(_fields(row.artifact, row.id, row.message)) for row in page.rows]
     return QuarantinePage(items=items, next_cursor=cursors.encode(page.after))

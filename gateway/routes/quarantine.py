@@ -14,7 +14,7 @@ routes = Registry("quarantine")
 @routes.get("/v1/quarantine", verbs=("read",), judged=True, refusals=(503,))
 async def list_quarantine(call: Call, query: QuarantineQuery) -> Reply[QuarantinePage]:
     """Messages that could not be used or were parked, with the reason."""
-    page = quarantine.list_quarantine(call.context, query)
+    page = quarantine.list_quarantine(call.context, query, call.may("read"))
     return Reply(page, cursors.link(call.request, page.next_cursor))
 
 

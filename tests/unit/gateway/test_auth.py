@@ -16,7 +16,8 @@ from streams.settings_access import VERBS
 from tests.gateways import World
 
 OPERATIONS = [operation for registry in REGISTRIES for operation in registry.operations]
-GUARDED = [operation for operation in OPERATIONS if operation.verbs]
+GUARDED = [operation for operation in OPERATIONS if operation.guarded]
+BY_VERB = [operation for operation in OPERATIONS if operation.verbs]
 OPEN = {"/livez", "/readyz", "/metrics", "/login", "/logout"}
 
 
@@ -33,7 +34,7 @@ def without(world: World, *verbs: str) -> str:
 
 def test_what_is_open() -> None:
     """Nothing is open but the probes, the metrics, and what takes the key or gives it up."""
-    assert {operation.path for operation in OPERATIONS if not operation.verbs} == OPEN
+    assert {operation.path for operation in OPERATIONS if not operation.guarded} == OPEN
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=lambda o: f"{o.method} {o.path}")
@@ -53,7 +54,7 @@ async def test_unknown_key(world: World, operation: Operation) -> None:
     assert (response.status, "auth.unknown_key" in text, "not-a-key-of-ours" in text) == (401, True, False)
 
 
-@pytest.mark.parametrize("operation", GUARDED, ids=lambda o: f"{o.method} {o.path}")
+@pytest.mark.parametrize("operation", BY_VERB, ids=lambda o: f"{o.method} {o.path}")
 async def test_key_without_the_verb(world: World, operation: Operation) -> None:
     """A known key without the verb is 403, and the problem names the verb."""
     response = await world.request(operation.method, path_of(operation), by=without(world, *operation.verbs))
@@ -62,7 +63,7 @@ async def test_key_without_the_verb(world: World, operation: Operation) -> None:
     assert all(f"`{verb}`" in problem["detail"] for verb in operation.verbs)
 
 
-@pytest.mark.parametrize("operation", GUARDED, ids=lambda o: f"{o.method} {o.path}")
+@pytest.mark.parametrize("operation", BY_VERB, ids=lambda o: f"{o.method} {o.path}")
 async def test_key_with_one_of_the_verbs(world: World, operation: Operation) -> None:
     """One of the verbs is enough to be heard."""
     others = {*VERBS} - {operation.verbs[-1]}
