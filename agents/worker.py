@@ -19,12 +19,17 @@ from faust.tables.recovery import Recovery
 from faust.types import TP as FaustTP  # noqa: N811 - as Faust spells it
 from mode import Service
 
+from agents.checkpointer import Checkpointer
+from agents.hold_watch import HoldWatch
 from agents.partitions import Partitions
 from agents.rules import Rules
 from agents.sinks.actor import SinkActor
 from agents.sinks.factory import make_sink
 from streams import log_transaction
+from streams.audit_stream import CheckpointPublisher
 from streams.chunks import ChunkSchema, ChunkTransport
+from streams.ed25519 import signing_key
+from streams.control_reader import ControlReader
 from streams.log_reader import TP, LogReader
 from streams.log_transaction import TransactionalWriter
 from streams.settings import Settings
@@ -129,6 +134,9 @@ class SyncApp(faust.App):
     partitions: Partitions
     sinks: dict[str, SinkActor]
     positions: SharedConsumer
+    control: ControlReader
+    watch: HoldWatch
+    checkpointer: Checkpointer | None
 
     def _new_transport(self) -> Any:
         return ChunkTransport(self.conf.broker_consumer, self)
@@ -142,6 +150,9 @@ class SyncApp(faust.App):
         kafka, worker = self.settings.kafka, self.settings.worker
         self._log_client = await log_transaction.connect(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s)
         self.positions = SharedConsumer(self)
+        self.control = ControlReader(kafka)
+        await self.control.start()
+        self.watch = HoldWatch(self.control)
         rules = Rules(self.settings)
         self.sinks = self._make_sinks(rules)
         for sink in self.sinks.values():
@@ -152,15 +163,22 @@ class SyncApp(faust.App):
             stores=Stores(worker.data_dir / "stores", block_cache_bytes=worker.block_cache_bytes),
             positions=self.positions,
             sinks=self.sinks,
+            watch=self.watch,
             make_writer=self._make_writer,
             make_reader=lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s),
         )
+        self.checkpointer = self._make_checkpointer()
+        if self.checkpointer is not None:
+            await self.checkpointer.start()
 
     async def on_stop(self) -> None:
         """Turns under way finish before the consumer leaves the group: the next owner has nothing to wait for."""
+        if self.checkpointer is not None:
+            await self.checkpointer.aclose()
         await self.partitions.aclose(_STOP_GRACE_S)
         for sink in self.sinks.values():
             await sink.aclose()
+        await self.control.aclose()
         await super().on_stop()
         await self._log_client.close()
 
@@ -172,8 +190,21 @@ class SyncApp(faust.App):
         for name, component in self.settings.components.items():
             sink = make_sink(name, component, self.settings)
             if sink is not None:
-                sinks[name] = SinkActor(name, component, sink, rules.routing)
+                sinks[name] = SinkActor(name, component, sink, rules.routing, self.watch)
         return sinks
+
+    def _make_checkpointer(self) -> Checkpointer | None:
+        reference = self.settings.audit.signing_key
+        if reference is None:
+            log.warning("audit chains get no signed checkpoints; set audit.signing_key, see `syncmaster check`")
+            return None
+        return Checkpointer(
+            self.settings,
+            signing_key(reference.reveal()),
+            served=lambda: self.partitions.served,
+            make_writer=self._make_writer,
+            publisher=CheckpointPublisher(self.settings),
+        )
 
     def _make_writer(self, transactional_id: str) -> TransactionalWriter:
         kafka, limits = self.settings.kafka, self.settings.limits

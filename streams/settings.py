@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
+from streams.settings_audit import Audit, VerifyKey
 from streams.settings_policies import Policy, duplicated
 
 __all__ = [
     "Binding",
+    "Audit",
     "Model",
     "Name",
     "Pattern",
@@ -29,6 +31,7 @@ __all__ = [
     "Settings",
     "Verb",
     "glob",
+    "VerifyKey",
 ]
 
 
@@ -179,6 +182,13 @@ class Settings(Model):
 
     cluster: Name
     kafka: Kafka = Kafka()
+_OF_ONE_PROCESS: dict[str, Any] = {
+    "worker": {"data_dir", "http_host", "http_port"},
+    "bridge": {"http_host", "http_port"},
+    "gateway": {"data_dir", "host", "port"},
+}
+
+
     nats: Nats = Nats()
     limits: Limits = Limits()
     worker: Worker = Worker()
@@ -189,6 +199,7 @@ class Settings(Model):
     bindings: tuple[Binding, ...] = ()
     components: dict[Name, Component] = Field({})
     routes: tuple[Route, ...] = ()
+    audit: Audit = Audit()
     policies: tuple[Policy, ...] = ()
 
     @model_validator(mode="after")
@@ -225,5 +236,8 @@ class Settings(Model):
 
     @property
     def config_hash(self) -> str:
-        """Stands for the whole effective configuration, secrets' places included, secrets not."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """Stands for the whole effective configuration, secrets' places included, secrets not.
+
+        Where a single process keeps its data and listens is left out: it is no change when a partition moves to another worker.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude=_OF_ONE_PROCESS).encode()).hexdigest()[:16]

@@ -42,7 +42,10 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     audit_retention = {"retention.ms": str(kafka.audit_retention_days * _DAY_MS)}
     log_sinks = [name for name, component in settings.components.items() if isinstance(component.sink, LogSink)]
     passing = [topics.events, topics.commands, *(topics.sync(name) for name in sorted(log_sinks))]
-    deleted = [(name, events_retention) for name in passing] + [(topics.audit, audit_retention)]
+    deleted = [(name, events_retention) for name in passing] + [
+        (topics.audit, audit_retention),
+        (topics.audit_checkpoints, audit_retention),
+    ]
     return [
         *(TopicSpec(name, kafka.partitions, _common(settings) | {"cleanup.policy": "delete"} | more) for name, more in deleted),
         *(TopicSpec(name, kafka.partitions, _common(settings) | _COMPACT) for name in topics.changelogs),

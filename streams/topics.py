@@ -26,6 +26,11 @@ class Topics(msgspec.Struct, frozen=True):
         return f"{self.prefix}.audit"
 
     @property
+    def audit_checkpoints(self) -> str:
+        """Partition by partition beside `audit`. Kept as long as it, not compacted: each checkpoint pins another place of the chain."""
+        return f"{self.prefix}.audit-checkpoints"
+
+    @property
     def control(self) -> str:
         return f"{self.prefix}.control"
 

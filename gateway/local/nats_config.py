@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from streams.audit_stream import AUDIT_STREAM
+from streams.audit_stream import SUBJECT as CHECKPOINTS
 from streams.settings import Component, NatsSink, Settings
 
 #: Principals' streams catch `sm.in.<principal>.>`.
@@ -110,7 +112,7 @@ def own_users(settings: Settings) -> dict[str, Rights]:
 
 def principal_users(settings: Settings) -> dict[str, Rights]:
     return {
-        name: _principal(name, settings.components.get(name))
+        name: _principal(name, settings.components.get(name), is_witness=name in settings.audit.witnesses)
         for name, principal in settings.principals.items()
         if principal.nats_password
     }
@@ -145,14 +147,17 @@ def _gateway(user: str) -> Rights:
 def _worker(user: str, components: Mapping[str, Component]) -> Rights:
     sinks = {name: sink for name, component in components.items() if isinstance(sink := component.sink, NatsSink)}
     streams = [sync_stream(name) for name, sink in sinks.items() if sink.mode == "publish"]
-    manage = [f"$JS.API.STREAM.{verb}.{stream}" for stream in streams for verb in ("CREATE", "UPDATE", "INFO")]
+    manage = [f"$JS.API.STREAM.{verb}.{stream}" for stream in (*streams, AUDIT_STREAM) for verb in ("CREATE", "UPDATE", "INFO")]
     manage += [f"$JS.API.CONSUMER.{verb}.{stream}.>" for stream in streams for verb in ("INFO", "CREATE", "DURABLE.CREATE")]
-    return Rights((*dict.fromkeys(map(subject_filter, sinks.values())), "$JS.API.INFO", *manage), (f"{inbox(user)}.>",))
+    subjects = [*dict.fromkeys(map(subject_filter, sinks.values())), f"{CHECKPOINTS}.*"]
+    return Rights((*subjects, "$JS.API.INFO", *manage), (f"{inbox(user)}.>",))
 
 
-def _principal(name: str, component: Component | None) -> Rights:
+def _principal(name: str, component: Component | None, *, is_witness: bool) -> Rights:
     publish, subscribe = [f"{INGRESS}.{name}.>"], [f"{inbox(name)}.>"]
     sink = component.sink if component else None
+    if is_witness:
+        publish += _consume(AUDIT_STREAM)
     if name == OPERATOR:
         publish += _LOOK
         subscribe.append("_INBOX.>")

@@ -139,7 +139,7 @@ def test_own_services_have_the_secrets_that_they_use(services: dict[str, Any], s
     """Each process gets its own NATS password and no other; the gateway also everybody's API keys."""
     keys = {ref.file.name for principal in settings.principals.values() for ref in principal.api_keys if ref.file}
     given = {name: set(services[name]["secrets"]) for name in OWN}
-    worker = {"syncmaster-worker.nats"}
+    worker = {"syncmaster-worker.nats", "audit-signing.key"}
     gateway = {"syncmaster-gateway.nats", *keys}
     assert given == {"bridge": {"syncmaster-bridge.nats"}, "worker-1": worker, "worker-2": worker, "gateway": gateway}
 

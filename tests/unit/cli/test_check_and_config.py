@@ -44,7 +44,7 @@ def test_the_check_speaks_json(file: Path, capsys: pytest.CaptureFixture[str]) -
     """For tools: one object, with the same problems in fields."""
     file.write_text(DOUBTFUL)
     check_command(file, "json")
-    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    _, problem = json.loads(capsys.readouterr().out)["problems"]
     assert (problem["file"], problem["line"], problem["level"], problem["path"]) == (str(file), 2, "warning", "components.a")
 
 

@@ -29,9 +29,10 @@ TITLES = {
     "Sink `http`": "HttpSink",
     "Sink `nats`": "NatsSink",
     "Sink `log`": "LogSink",
+    "`audit.verify_keys[]`": "VerifyKey",
     "`routes[]`": "Route",
     "`routes[].match`": "Match",
-} | {f"`{name.lower()}`": name for name in ("Kafka", "Nats", "Limits", "Worker", "Bridge", "Gateway")}
+} | {f"`{name.lower()}`": name for name in ("Kafka", "Nats", "Limits", "Worker", "Bridge", "Gateway", "Audit")}
 
 
 def documented() -> dict[str, dict[str, str]]:
