@@ -27,15 +27,15 @@ class Bucket:
         self.full_ns = full_ns
 
     def wait_ns(self, now_ns: int, events: int = 1) -> int:
-        """How long until so many events have room, if nobody else comes; 0 if they have it now. More than `burst_events` never do."""
-        return max(self._since(now_ns) + events * self._interval_ns - self._depth_ns - now_ns, 0)
+        """How long until so many events have room, if nobody else comes; 0 if they have it now. More than `burst_events` never do.
+
+        A clock that was set back finds an empty bucket, and not one that stays empty until the clock has caught up.
+        """
+        self.full_ns = min(self.full_ns, now_ns + self._depth_ns)
+        return max(max(self.full_ns - now_ns, 0) + events * self._interval_ns - self._depth_ns, 0)
 
     def take(self, now_ns: int, events: int = 1) -> None:
-        self.full_ns = self._since(now_ns) + events * self._interval_ns
-
-    def _since(self, now_ns: int) -> int:
-        """A clock that was set back finds a bucket that is empty, and not one that stays empty until the clock has caught up."""
-        return min(max(self.full_ns, now_ns), now_ns + self._depth_ns)
+        self.full_ns = max(self.full_ns, now_ns) + events * self._interval_ns
 
 
 class RateLimits:
