@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.problems import NotFound, Unavailable
+from gateway.refusals import Refusals
 from streams.command_log import CommandLog
 from streams.control_log import ControlLog
 from streams.control_reader import ControlReader
@@ -83,6 +84,7 @@ class Context:
     commands: CommandLog
     control: ControlReader
     control_log: ControlLog
+    refusals: Refusals
     restore_rate: RestoreRate = field(default_factory=RestoreRate)
     beat: Beat = field(default_factory=Beat)
 

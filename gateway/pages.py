@@ -12,10 +12,12 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gateway.auth import SESSION_COOKIE, SESSION_S, require_own_origin
+from gateway.api_keys import LoginRefused
+from gateway.auth import require_own_origin
 from gateway.operations.status import get_status
 from gateway.problems import Problem
 from gateway.registry import KEYRING, Call, Registry, read_body
+from gateway.sessions import SESSION_COOKIE, SESSION_S
 
 routes = Registry("page")
 HTML = "text/html"
@@ -54,9 +56,11 @@ async def log_in(call: Call) -> web.Response:
     """Open a session for the status page with an API key."""
     require_own_origin(call.request)
     await read_body(call.request)
-    cookie = call.request.app[KEYRING].open_session(str((await call.request.post()).get("key", "")))
-    if cookie is None:
-        return login_page("This key is not one of ours, or is not any more.")
+    try:
+        cookie = call.request.app[KEYRING].open_session(str((await call.request.post()).get("key", "")))
+    except LoginRefused as refused:
+        call.refused(refused)
+        return login_page(f"{refused.detail[:1].upper()}{refused.detail[1:]}.")
     response = web.Response(status=303, headers={"Location": "/"})
     response.set_cookie(
         SESSION_COOKIE, cookie, max_age=SESSION_S, path="/", httponly=True, samesite="Strict", secure=_is_https(call.request)

@@ -30,6 +30,8 @@ from gateway.auth import Keyring
 from gateway.caller import Caller
 from gateway.context import Context
 from gateway.problems import Problem, invalid
+from gateway.refusals import Refused
+from gateway.remotes import remote_of
 from streams.settings import Verb
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -76,6 +78,21 @@ class Call:
     @property
     def principal(self) -> str:
         return self.known.name
+
+    @property
+    def remote(self) -> str:
+        """From where, for the audit."""
+        return remote_of(self.request, self.context.settings.gateway.trusted_proxies)
+
+    def refused(self, problem: Problem) -> None:
+        """Count and audit that nobody is known here, or that somebody may not."""
+        resource = self.request.match_info.route.resource
+        route = resource.canonical if resource is not None else ""
+        if problem.code == "auth.missing" and route == "/":
+            return  # a browser that is shown the login form has not tried yet
+        principal = self.caller.name if self.caller else getattr(problem, "principal", "")
+        key_id = self.caller.key_id if self.caller else getattr(problem, "key_id", "")
+        self.context.refusals.refused(Refused(problem.code, self.remote, principal, key_id, route))
 
 
 @dataclass(frozen=True)
@@ -202,21 +219,29 @@ def add_routes(app: web.Application, registries: list[Registry]) -> None:
 
 def _server_of(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
-        context = request.app[CONTEXT]
-        caller = None
-        if operation.guarded:
-            caller = request.app[KEYRING].authenticate(request)
-            _require(caller, operation, request.match_info)
-        arguments: dict[str, Any] = {name: request.match_info[name] for name in operation.segments}
-        if operation.query is not None:
-            arguments["query"] = query = _parse_query(operation.query, request.query)
-            if isinstance(query, Read) and query.min_token:
-                await tokens.wait_applied(context, query.min_token)
-        if operation.body is not None:
-            arguments["body"] = await _parse_body(operation.body, request)
-        return _response(operation, await operation.handler(Call(context, caller, request), **arguments))
+        context, caller = request.app[CONTEXT], None
+        try:
+            if operation.guarded:
+                caller = request.app[KEYRING].authenticate(request)
+                _require(caller, operation, request.match_info)
+            return await _handled(operation, Call(context, caller, request))
+        except Problem as problem:
+            if problem.code.startswith("auth."):
+                Call(context, caller, request).refused(problem)
+            raise
 
     return serve
+
+
+async def _handled(operation: Operation, call: Call) -> web.StreamResponse:
+    arguments: dict[str, Any] = {name: call.request.match_info[name] for name in operation.segments}
+    if operation.query is not None:
+        arguments["query"] = query = _parse_query(operation.query, call.request.query)
+        if isinstance(query, Read) and query.min_token:
+            await tokens.wait_applied(call.context, query.min_token)
+    if operation.body is not None:
+        arguments["body"] = await _parse_body(operation.body, call.request)
+    return _response(operation, await operation.handler(call, **arguments))
 
 
 def _require(caller: Caller, operation: Operation, segments: Mapping[str, str]) -> None:

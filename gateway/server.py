@@ -14,6 +14,7 @@ from agents.authz import Authorizer
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
+from gateway.refusals import Refusals
 from streams.command_log import CommandLog
 from streams.control_log import ControlLog
 from streams.control_reader import ControlReader
@@ -38,7 +39,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
 
     Raises ConfigError for a key that cannot be read, OSError for a port that is taken, Fatal for a data_dir that is in use.
     """
-    keyring = Keyring(settings.principals, Authorizer(settings))
+    control, commands = ControlReader(settings.kafka), CommandLog(settings.kafka)
+    keyring = Keyring(settings, Authorizer(settings), control)
     async with contextlib.AsyncExitStack() as stack:
         stores = Stores(settings.gateway.data_dir / "tables")
         stack.callback(stores.close_all)
@@ -56,16 +58,17 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
             audit=audit,
             audit_follower=AuditFollower(settings.kafka, audit),
             publisher=Publisher(settings.nats),
-            commands=CommandLog(settings.kafka),
-            control=ControlReader(settings.kafka),
+            commands=commands,
+            control=control,
             control_log=ControlLog(settings.kafka),
+            refusals=Refusals(commands),
         )
         url = await _serve(stack, context, keyring)
-        for part in (context.publisher, context.control, context.audit_follower):
-            await part.start()
-            stack.push_async_callback(part.aclose)
         stack.push_async_callback(context.commands.aclose)
         stack.push_async_callback(context.control_log.aclose)
+        for part in (context.publisher, context.control, context.audit_follower, context.refusals):
+            await part.start()
+            stack.push_async_callback(part.aclose)
         await _restore(stack, context, stores, replica)
         on_ready(url)
         await stop.wait()

@@ -55,6 +55,8 @@ DELIVERY_SECONDS = Histogram("syncmaster_delivery_seconds", "One attempt.", ["co
 REPLICA_LAG = Gauge("syncmaster_replica_lag_records", "Changelog records that the read replica has yet to apply.")
 HTTP_REQUESTS = Counter("syncmaster_http_requests_total", "HTTP requests.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("syncmaster_http_request_seconds", "HTTP requests.", ["method", "route"], buckets=_SECONDS)
+LOGINS_REFUSED = Counter("syncmaster_logins_refused_total", "Requests of nobody known, or of somebody who may not.", ["code"])
+LOGINS_UNAUDITED = Counter("syncmaster_logins_unaudited_total", "Records of refusals given up because the log was away.")
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -118,6 +119,10 @@ class Gateway(Model):
     host: str = "127.0.0.1"
     port: int = Field(8056, ge=0, le=65535)
     read_wait_s_max: float = Field(10.0, gt=0)
+    #: A gateway that has not heard from the log for so long does not know which API keys were revoked, and refuses those of the log.
+    keys_stale_s_max: float = Field(30.0, gt=1)
+    #: Proxies whose `X-Forwarded-For` is believed, as networks: where a request came from is in the audit.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class HttpSink(Model):

@@ -19,6 +19,7 @@ from agents.authz import Authorizer
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
+from gateway.refusals import Refusals
 from streams.commands import Command, Operation
 from streams.control import Entry, control_key
 from streams.control_reader import ControlReader
@@ -134,7 +135,9 @@ class World:
         self.control = ControlReader(self.settings.kafka)
         self.control.ready = True
         self.publisher = FakePublisher()
+        self.control.fresh_at = float("inf")
         self.log = FakeLog(self.control)
+        self.refusals = Refusals(self.log)  # type: ignore[arg-type]
         self.client: TestClient[Any, Any]
         self._audit_seq: Counter[int] = Counter()
 
@@ -150,9 +153,10 @@ class World:
             commands=self.log,  # type: ignore[arg-type]
             control=self.control,
             control_log=self.log,  # type: ignore[arg-type]
+            refusals=self.refusals,
         )
         self.context = context
-        self.keyring = Keyring(self.settings.principals, Authorizer(self.settings))
+        self.keyring = Keyring(self.settings, Authorizer(self.settings), self.control)
         self.client = TestClient(TestServer(build_app(context, self.keyring)), cookie_jar=DummyCookieJar())
         await self.client.start_server()
         return self

@@ -7,9 +7,12 @@ import time
 import pytest
 
 from agents.authz import Authorizer
+from gateway.api_keys import LoginRefused
 from gateway.app import REGISTRIES
-from gateway.auth import SESSION_COOKIE, Keyring
+from gateway.auth import Keyring
 from gateway.registry import Operation
+from gateway.sessions import SESSION_COOKIE
+from streams.control_reader import ControlReader
 from streams.errors import ConfigError
 from streams.settings import Principal, SecretRef, Settings
 from streams.settings_access import VERBS
@@ -81,7 +84,7 @@ async def test_scheme(world: World, scheme: str) -> None:
 def keyring(*environment: str) -> Keyring:
     keys = tuple(SecretRef(env=name) for name in environment)
     settings = Settings(cluster="test", principals={"c4": Principal(api_keys=keys), "other": Principal()})
-    return Keyring(settings.principals, Authorizer(settings))
+    return Keyring(settings, Authorizer(settings), ControlReader(settings.kafka))
 
 
 def test_several_keys_of_one_principal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +94,8 @@ def test_several_keys_of_one_principal(monkeypatch: pytest.MonkeyPatch) -> None:
     both = keyring("OLD", "NEW")
     assert both.open_session("old-0123456789abcdef")
     assert both.open_session("new-0123456789abcdef")
-    assert both.open_session("old-0123456789abcdeX") is None
+    with pytest.raises(LoginRefused):
+        both.open_session("old-0123456789abcdeX")
 
 
 def test_short_key(monkeypatch: pytest.MonkeyPatch) -> None:
