@@ -21,6 +21,8 @@ from typing import Protocol
 import structlog
 
 from agents.clock import Clock
+from agents.hold_watch import HoldWatch
+from agents.holds import has_released, waits_for_release
 from agents.pipeline import Turn
 from agents.rules import Rules
 from agents.sinks.base import Receipt
@@ -40,6 +42,8 @@ log = structlog.get_logger(__name__)
 _COMMANDS_PER_TURN_MAX = 1000
 _RECEIPTS_PER_TURN_MAX = 2000
 _REWINDS_MAX = 5
+#: How long a turn waits to know what is held; after that, records for components that read the log wait instead.
+_CONTROL_S_MAX = 1.0
 
 
 class Writer(Protocol):
@@ -139,6 +143,7 @@ class ArtifactActor:
         store: PartitionStore,
         writer: Writer,
         flow: Flow,
+        watch: HoldWatch,
         clock: Clock,
         on_commit: Callable[[int, list[str]], None],
         mailbox_chunks_max: int,
@@ -152,6 +157,7 @@ class ArtifactActor:
         self.store = store
         self._writer = writer
         self._flow = flow
+        self._watch = watch
         self._clock = clock
         self._on_commit = on_commit
         self._overlay = Overlay(store)
@@ -209,14 +215,32 @@ class ArtifactActor:
     async def run(self) -> None:
         """Turn after turn until `stop`. Raises Fenced or Fatal when the partition must be started again from the marker."""
         while not self._stopping:
-            if self.marker.routing == self._rules.routing.hash:
-                await self._work.wait()
+            await self._wait_work()
             self._work.clear()
             for mailbox in (self._events, self._commands):
                 if mailbox.misses_records:
                     raise Fatal(f"{mailbox.topic} does not bring offset {mailbox.next_offset}; looking at what the log still has")
-            if not self._stopping:
+            if self._rules.routing.has_logs:
+                await self._watch.wait_current(_CONTROL_S_MAX)
+            if not self._stopping and (self.has_work or self._has_left_over()):
                 await self._turn(self._take())
+
+    async def _wait_work(self) -> None:
+        """Looks up now and then while records wait for a release: nobody tells when it is known again what is held."""
+        while not (self._work.is_set() or self._has_left_over()):
+            try:
+                async with asyncio.timeout(_CONTROL_S_MAX if waits_for_release(self.marker) else None):
+                    await self._work.wait()
+            except TimeoutError:
+                continue
+
+    def holds_changed(self) -> None:
+        """Records that waited for a release may be written now."""
+        self._work.set()
+
+    def _has_left_over(self) -> bool:
+        """Work that the state itself says is left."""
+        return self.marker.routing != self._rules.routing.hash or has_released(self.marker, self._watch.in_effect())
 
     def stop(self) -> None:
         """No further turn; the one under way finishes."""
@@ -237,14 +261,31 @@ class ArtifactActor:
 
     async def _turn(self, work: Work) -> None:
         started_s, now_ms = monotonic(), self._clock()
-        outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms).run(work)
+        holds = self._watch.in_effect()
+        outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms, holds=holds).run(work)
         appends = outcome.appends(self._topics, self.partition)
         offsets = await self._writer.commit(appends, now_ms)
-        self.store.write(_filled(self.store.batch(), outcome, offsets, self._topics, self.partition, now_ms))
+        self.store.write(self._batch(outcome, offsets, now_ms))
         self._overlay.committed()
         self.marker = outcome.marker
         self.moved_at_s = monotonic()
+        if outcome.holds:
+            self._watch.announce(outcome.holds)
         self._tell(outcome, work, self.moved_at_s - started_s)
+
+    def _batch(self, outcome: Outcome, offsets: dict[tuple[str, int], int], at_ms: int) -> Batch:
+        """The transaction's changelog records and the offsets behind them, as they now stand in the log."""
+        batch = self.store.batch()
+        for table in TABLES:
+            records = outcome.tables[table]
+            for key, value, _ in records:
+                assert key is not None
+                batch.apply(table, key, value, outcome.generations.get(key) if table == "versions" else None)
+            if records:
+                end, (key, value, _) = offsets[self._topics.changelog(table), self.partition] + len(records), records[-1]
+                assert key is not None
+                batch.set_offset(table, end, Fingerprint.of(end - 1, at_ms, key, value))
+        return batch
 
     def _tell(self, outcome: Outcome, work: Work, seconds: float) -> None:
         metrics.UNIT_SECONDS.observe(seconds)
@@ -256,19 +297,3 @@ class ArtifactActor:
         self._flow.finished(self._topics.commands, self.partition, outcome.marker.commands)
         if outcome.changed:
             self._on_commit(self.partition, outcome.changed)
-
-
-def _filled(
-    batch: Batch, outcome: Outcome, offsets: dict[tuple[str, int], int], topics: Topics, partition: int, at_ms: int
-) -> Batch:
-    """The transaction's changelog records and the offsets behind them, as they now stand in the log."""
-    for table in TABLES:
-        records = outcome.tables[table]
-        for key, value, _ in records:
-            assert key is not None
-            batch.apply(table, key, value, outcome.generations.get(key) if table == "versions" else None)
-        if records:
-            end, (key, value, _) = offsets[topics.changelog(table), partition] + len(records), records[-1]
-            assert key is not None
-            batch.set_offset(table, end, Fingerprint.of(end - 1, at_ms, key, value))
-    return batch

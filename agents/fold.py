@@ -11,6 +11,7 @@ from agents.newest import greatest
 from agents.routing import Routing, Target
 from agents.sync_state import apply_event
 from streams.events import Action, Artifact, Event, Incoming
+from streams.holds import Holds
 from streams.ingress import Ingress
 from tables.model import Head, Provenance, Version
 from tables.overlay import Overlay
@@ -28,11 +29,11 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 
 def accept(
-    arrival: Arrival, overlay: Overlay, routing: Routing, *, version: Version | None, now_ms: int, hlc: str
+    arrival: Arrival, overlay: Overlay, routing: Routing, holds: Holds, *, version: Version | None, now_ms: int, hlc: str
 ) -> tuple[Head, list[Target]]:
     """Raise the generation, remember the version, set what each component desires.
 
-    `version` is the entry that the artifact's version has so far. Returns the head, and the targets that read the log.
+    `version` is the entry that the artifact's version has so far. Returns the head, and the targets that get a record in the log now.
     """
     artifact = arrival.event.artifact
     head = overlay.head(artifact.key)
@@ -52,7 +53,8 @@ def accept(
     targets = routing.targets(artifact.key)
     if not leads:
         targets = tuple(target for target in targets if target.mode == "every" or target.newest == "semver")
-    head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest or head.version, now_ms)
+    held = {t.component for t in targets if t.sink_type == "log" and holds.blocks(artifact.key, t.component)} if holds else ()
+    head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest or head.version, now_ms, held)
     overlay.put_head(artifact.key, head)
     overlay.put_version_at(arrival.version_key, _version(arrival, version, head.generation, now_ms))
     return head, [t for t in targets if t.sink_type == "log" and head.sync[t.component].delivered == head.generation]

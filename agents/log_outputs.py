@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import itemgetter
 
 from agents import sync_state
@@ -13,13 +14,18 @@ from tables.model import Head, Sync
 from tables.overlay import Overlay
 
 
-def settle_logs(state: TurnState, artifact: str, head: Head, targets: list[Target]) -> None:
-    """Components that read the log get their records now; the others' sink actors see the changed head."""
+def settle_logs(state: TurnState, artifact: str, head: Head, targets: Iterable[Target]) -> None:
+    """Components that read the log get their records now, or after the release; the others' sink actors see the changed head."""
     for target in targets:
         sync = head.sync.get(target.component)
-        if target.sink_type == "log" and sync is not None and sync.delivered < sync.desired:
-            state.sync[target.component] += log_records(state.overlay, artifact, target, sync)
-            head.sync[target.component] = sync_state.settle(sync, now_ms=state.now_ms)
+        if target.sink_type != "log" or sync is None or sync.delivered >= sync.desired:
+            continue
+        if state.holds.blocks(artifact, target.component) is not None:
+            state.marker.held, state.marker.holds = True, state.holds.hash  # `holds.py` comes back to it
+            continue
+        records = log_records(state.overlay, artifact, target, sync)
+        state.sync[target.component] += records
+        head.sync[target.component] = sync_state.settle(sync, now_ms=state.now_ms, deliveries=max(len(records), 1))
     state.overlay.put_head(artifact, head)
 
 

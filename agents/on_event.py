@@ -12,7 +12,7 @@ from typing import Any
 from agents.dedup import event_hash, is_duplicate, is_repeated
 from agents.delivery import event_record
 from agents.fold import Arrival, accept
-from agents.log_outputs import log_records
+from agents.log_outputs import log_records, settle_logs
 from agents.quarantine import names_of, quarantined
 from agents.turn_state import TurnState
 from streams.codec import check_time, decode_event
@@ -72,7 +72,9 @@ def _judge(state: TurnState, record: Any, arrival: Arrival) -> None:
     except NotAllowed as exc:
         audit_event(state, record, arrival, Word.REFUSED, code=exc.code, detail=exc.detail, rule="may_publish")
         return
-    head, log_targets = accept(arrival, overlay, state.rules.routing, version=version, now_ms=state.now_ms, hlc=state.hlc.tick())
+    head, log_targets = accept(
+        arrival, overlay, state.rules.routing, state.holds, version=version, now_ms=state.now_ms, hlc=state.hlc.tick()
+    )
     value = event_record(head.generation, arrival.event) if log_targets else b""
     for target in log_targets:
         sync = head.sync[target.component]
@@ -80,6 +82,8 @@ def _judge(state: TurnState, record: Any, arrival: Arrival) -> None:
             state.sync[target.component].append((record.key, value, []))
         else:  # the newest version was deleted: what the component needs now is another one
             state.sync[target.component] += log_records(overlay, artifact.key, target, sync)
+    if state.holds or state.marker.held:
+        settle_logs(state, artifact.key, head, state.rules.routing.targets(artifact.key))
     audit_event(state, record, arrival, Word.ACCEPTED, generation=head.generation)
 
 

@@ -19,6 +19,7 @@ import structlog
 
 from agents.artifact import ArtifactActor, Flow
 from agents.clock import Clock, wall_ms
+from agents.hold_watch import HoldWatch
 from agents.rules import Rules
 from agents.sinks.actor import SinkActor
 from streams import metrics
@@ -58,6 +59,7 @@ class Partitions:
         stores: Stores,
         positions: Positions,
         sinks: Mapping[str, SinkActor],
+        watch: HoldWatch,
         make_writer: Callable[[str], TransactionalWriter],
         make_reader: Callable[[], LogReader],
         clock: Clock = wall_ms,
@@ -68,6 +70,8 @@ class Partitions:
         self._stores = stores
         self._positions = positions
         self._sinks = sinks
+        self._holds = watch
+        watch.on_change.append(self._holds_changed)
         self._make_writer = make_writer
         self._make_reader = make_reader
         self._clock = clock
@@ -179,6 +183,7 @@ class Partitions:
             store=self._stores[partition],
             writer=writer,
             flow=self._positions,
+            watch=self._holds,
             clock=self._clock,
             on_commit=self._committed,
             mailbox_chunks_max=self._settings.worker.mailbox_chunks_max,
@@ -263,6 +268,12 @@ class Partitions:
             self.restoring[partition] = state
             metrics.RESTORE_REMAINING.labels(str(partition)).set(state.remaining)
             log.info("restoring", partition=partition, applied=state.applied, end=state.end)
+
+    def _holds_changed(self) -> None:
+        for actor in self._actors.values():
+            actor.holds_changed()
+        for sink in self._sinks.values():
+            sink.holds_changed()
 
     def _committed(self, partition: int, changed: list[str]) -> None:
         for sink in self._sinks.values():

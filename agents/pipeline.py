@@ -1,17 +1,20 @@
 """The order of the steps: one turn's commands, receipts and events, judged and folded, become one `Outcome`. No I/O but the overlay's reads.
 
-What each step decides is in its own file: `on_command.py`, `on_receipt.py`, `on_event.py`, `reroute.py`.
+What each step decides is in its own file: `holds.py`, `on_command.py`, `on_receipt.py`, `on_event.py`, `release.py`, `reroute.py`.
 """
 
 from __future__ import annotations
 
+from agents.holds import release_logs
 from agents.on_command import take_command
 from agents.on_event import take_events
 from agents.on_receipt import take_receipt
+from agents.release import drain
 from agents.reroute import reroute
 from agents.rules import Rules
 from agents.turn import Outcome, Work
 from agents.turn_state import TurnState
+from streams.holds import Holds
 from tables.model import Marker
 from tables.overlay import Overlay
 
@@ -19,15 +22,18 @@ from tables.overlay import Overlay
 class Turn:
     """One turn over an overlay. Use once."""
 
-    def __init__(self, partition: int, marker: Marker, overlay: Overlay, rules: Rules, now_ms: int) -> None:
-        self._state = TurnState(partition, marker, overlay, rules, now_ms)
+    def __init__(self, partition: int, marker: Marker, overlay: Overlay, rules: Rules, now_ms: int, *, holds: Holds) -> None:
+        self._state = TurnState(partition, marker, overlay, rules, now_ms, holds=holds)
 
     def run(self, work: Work) -> Outcome:
         state = self._state
+        release_logs(state)
         for record in work.commands:
             take_command(state, record)
         for number, receipt in enumerate(work.receipts):
             take_receipt(state, number, receipt)
+        if state.overlay.draining:
+            drain(state)
         if work.events:
             take_events(state, work.events)
         if state.marker.routing != state.rules.routing.hash:

@@ -42,6 +42,7 @@ class Routing:
             )
             for route in settings.routes
         ]
+        self.has_logs = any(target.sink_type == "log" for _, targets in self._rules for target in targets)
         self._shared: dict[tuple[Target, ...], tuple[Target, ...]] = {}
         self.targets = lru_cache(maxsize=_CACHED_ARTIFACTS_MAX)(self._targets)
 

@@ -21,7 +21,7 @@ delivery, also those of a backfill, which is one desired generation; `superseded
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Literal
 
 import msgspec
@@ -86,8 +86,8 @@ def desire(sync: Sync | None, *, generation: int, version: str, now_ms: int, mod
     )
 
 
-def settle(sync: Sync, *, now_ms: int) -> Sync:
-    """All that is desired is delivered: by a receipt, or because a log sink's record is in the same transaction."""
+def settle(sync: Sync, *, now_ms: int, deliveries: int = 1) -> Sync:
+    """All that is desired is delivered: by a receipt, or because a log sink's records, so many, are in the same transaction."""
     return replace(
         sync,
         delivered=sync.desired,
@@ -97,17 +97,24 @@ def settle(sync: Sync, *, now_ms: int) -> Sync:
         next_retry_ms=0,
         last_error="",
         pending=0,
-        superseded=sync.superseded + max(sync.pending - 1, 0),
-        deliveries=sync.deliveries + 1,
+        superseded=sync.superseded + max(sync.pending - deliveries, 0),
+        deliveries=sync.deliveries + deliveries,
     )
 
 
 def apply_event(  # noqa: PLR0917 - on the path of every event, where keywords cost
-    syncs: dict[str, Sync], targets: Iterable[Target], generation: int, version: str, newest_semver: str, now_ms: int
+    syncs: dict[str, Sync],
+    targets: Iterable[Target],
+    generation: int,
+    version: str,
+    newest_semver: str,
+    now_ms: int,
+    held: Container[str] = (),
 ) -> dict[str, Sync]:
     """The fold step of one accepted event: what each target desires now. The dictionary given is not touched.
 
     A log target is in step at once: `result[component].delivered == generation` says that its record belongs into this transaction.
+    But for those that are `held`, or that have waited since they were: what they have missed goes before.
     """
     result = syncs.copy()
     for target in targets:
@@ -117,7 +124,7 @@ def apply_event(  # noqa: PLR0917 - on the path of every event, where keywords c
             wanted = newest_semver
             if sync is not None and wanted == sync.version and wanted != version:
                 continue  # about an older version: the newest stays what it was
-        if target.sink_type == "log":
+        if target.sink_type == "log" and target.component not in held and (sync is None or sync.delivered >= sync.desired):
             result[target.component] = _settled(sync, generation, wanted, now_ms)
         else:
             result[target.component] = desire(sync, generation=generation, version=wanted, now_ms=now_ms, mode=target.mode)

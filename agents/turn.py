@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agents.sinks.base import Receipt
+from streams.control import Hold, control_key
 from streams.log_transaction import Append
 from streams.record_batch import Record
 from streams.topics import TABLES, Topics
@@ -38,6 +39,11 @@ class Outcome(msgspec.Struct):
     changed: list[str]  # artifact keys whose head changed
     events: Counter[tuple[str, str, str]]  # (outcome, type, principal), for metrics
     repeated: int = 0
+    holds: list[Hold] = []  # made by policies; into [control]
+
+    @property
+    def control(self) -> list[Record]:
+        return [(control_key(Hold, hold.id), _encode(hold), []) for hold in self.holds]
 
     def appends(self, topics: Topics, partition: int) -> list[Append]:
         """The transaction. The marker stands last in its changelog, and is there even when nothing else changed."""
@@ -51,5 +57,6 @@ class Outcome(msgspec.Struct):
                 records.append((MARKER_KEY, stamp, []))
             appends.append(Append(topics.changelog(table), partition, records))
         appends.append(Append(topics.audit, partition, self.audit))
+        appends.append(Append(topics.control, 0, self.control))
         appends += [Append(topics.sync(component), partition, records) for component, records in self.sync.items()]
         return appends

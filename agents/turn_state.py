@@ -10,17 +10,21 @@ from agents.audit import AuditTrail
 from agents.clock import HybridClock
 from agents.rules import Rules
 from agents.turn import Outcome
+from streams.control import Hold
+from streams.holds import Holds
 from streams.record_batch import Record
 from tables.model import Marker
 from tables.overlay import Overlay
 
 
 class TurnState:
-    def __init__(self, partition: int, marker: Marker, overlay: Overlay, rules: Rules, now_ms: int) -> None:
+    def __init__(self, partition: int, marker: Marker, overlay: Overlay, rules: Rules, now_ms: int, *, holds: Holds) -> None:
         self.partition = partition
         self.overlay = overlay
         self.rules = rules
         self.now_ms = now_ms
+        self.holds = holds  # in effect; those that this turn makes are added
+        self.made_holds: list[Hold] = []
         self.hlc = HybridClock(marker, rules.cluster, now_ms)
         self.audit = AuditTrail(marker, now_ms, rules.config_hash)
         self.marker = replace(marker, turn=marker.turn + 1, marks=dict(marker.marks))
@@ -45,5 +49,6 @@ class TurnState:
             sync=self.sync,
             changed=list(self.overlay.changed),
             events=self.counts,
+            holds=self.made_holds,
             repeated=self.repeated,
         )

@@ -118,6 +118,9 @@ class Marker(msgspec.Struct, omit_defaults=True, gc=False):
     hlc_count: int = 0
     versions_turn: int = 0  # the last turn that wrote to `versions`: the stamp there must have reached it
     quarantine_turn: int = 0  # the same for `quarantine`
+    holds: str = ""  # hash of the holds in effect when records for components that read the log were last settled
+    held: bool = False  # some such record may be waiting for a release
+    held_after: str | None = None  # while what was released is being settled: the last artifact key that is done
     config: str = ""  # Settings.config_hash that the last turn judged by; the audit has a record of each change
     last_event: str = ""  # the `sm-ingress` header of the record before `events`: whether the log is still the one that was read
 

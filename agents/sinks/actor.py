@@ -1,8 +1,9 @@
 """Brings one component in step with the partitions of this worker. One supervised actor per component; none waits for another.
 
-The state is the queue: `backlog.py` knows where to look in it, `gate.py` whether the component is there at all, and this file
-only starts attempts, within the component's limit, and sends what became of them to the artifact actor as receipts. So nothing
-has to be handed over when a partition moves, when this actor crashes, or when a component has been down for a day.
+The state is the queue: `backlog.py` knows where to look in it, `gate.py` whether the component is there at all, `hold_watch.py` whether
+anything may begin, and this file only starts attempts, within the component's limit, and sends what became of them to the artifact
+actor as receipts. So nothing has to be handed over when a partition moves, when this actor crashes, when a component has been down
+for a day, or when everything was held for a week.
 
 Per artifact one attempt after another; across artifacts as many as `in_flight_max` allows, of which a worker takes its share.
 Everything here runs on one event loop, and all methods but `start` and `aclose` return at once.
@@ -18,10 +19,11 @@ import msgspec
 import structlog
 
 from agents.backoff import Backoff
+from agents.hold_watch import HoldWatch
 from agents.routing import Routing
 from agents.sinks.attempt import Attempt, attempt
 from agents.sinks.backlog import Backlog, Due
-from agents.sinks.base import PartitionView, Sink
+from agents.sinks.base import Held, PartitionView, Sink
 from agents.sinks.clock import Clock, SystemClock
 from agents.sinks.gate import Gate
 from streams.errors import Away
@@ -36,6 +38,8 @@ _RESTART = Backoff(1.0, 60.0)
 #: While a component is away, it is asked at least this often whether it is back.
 PROBE_S_MAX = 15.0
 _STABLE_MS = 60_000
+#: How often it looks whether it is known again what is held.
+_LOOK_S = 0.1
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -46,6 +50,7 @@ class Statistics(msgspec.Struct, frozen=True):
     in_flight: int
     in_flight_max: int
     known: int
+    held: int
     scanning: bool
     away: bool
     last_error: str
@@ -59,6 +64,7 @@ class SinkActor:
         component: Component,
         sink: Sink,
         routing: Routing,
+        watch: HoldWatch,
         *,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
@@ -67,6 +73,7 @@ class SinkActor:
         self._component = component
         self._sink = sink
         self._routing = routing
+        self._watch = watch
         self._clock = clock or SystemClock()
         probes = Backoff(component.backoff_s_min, min(component.backoff_s_max, PROBE_S_MAX), jitter)
         self._gate = Gate(probes, component.backoff_s_max)
@@ -92,7 +99,7 @@ class SinkActor:
     def assign(self, view: PartitionView) -> None:
         """The partition is recovered and ours: find what is out of step in it."""
         self.revoke(view.partition)
-        self._backlogs[view.partition] = Backlog(view, self.name, self._routing)
+        self._backlogs[view.partition] = Backlog(view, self.name, self._routing, self._watch)
         self._news.set()
 
     def revoke(self, partition: int) -> None:
@@ -116,6 +123,12 @@ class SinkActor:
             backlog.rescan()
             self._news.set()
 
+    def holds_changed(self) -> None:
+        """Other holds than before are in effect."""
+        for backlog in self._backlogs.values():
+            backlog.holds_changed()
+        self._news.set()
+
     def set_share(self, owned: int, total: int) -> None:
         """This worker owns so many of all partitions, and may use as much of the component's limit; one attempt at least."""
         self._in_flight_max = max(1, self._component.in_flight_max * owned // max(total, 1))
@@ -128,6 +141,7 @@ class SinkActor:
             in_flight=len(self._attempts),
             in_flight_max=self._in_flight_max,
             known=sum(map(len, self._backlogs.values())),
+            held=sum(backlog.held for backlog in self._backlogs.values()),
             scanning=any(backlog.is_scanning for backlog in self._backlogs.values()),
             away=not self._gate.is_open,
             last_error=self._last_error,
@@ -158,12 +172,12 @@ class SinkActor:
                 await self._clock.wait(self._news, self._idle_s())
 
     def _launch(self) -> bool:
-        """Begin whatever may begin now. True if there is more to scan, after a breath for the others on the loop."""
+        """Begin whatever may begin now. True if there is more to look at, after a breath for the others on the loop."""
         now_ms = self._clock.now_ms()
-        while len(self._attempts) < self._in_flight_max and self._gate.admits(now_ms):
+        while len(self._attempts) < self._in_flight_max and self._gate.admits(now_ms) and self._watch.is_current():
             found = self._take(now_ms)
             if found is None:
-                return any(backlog.is_scanning for backlog in self._backlogs.values())
+                return any(backlog.has_more for backlog in self._backlogs.values())
             self._begin(*found)
         return False
 
@@ -179,6 +193,8 @@ class SinkActor:
         """Until the gate admits a probe or the next backoff is over; None: until there is news."""
         if len(self._attempts) >= self._in_flight_max:
             return None
+        if not self._watch.is_current():
+            return _LOOK_S
         now_ms = self._clock.now_ms()
         times = [due for backlog in self._backlogs.values() if (due := backlog.due_ms()) is not None]
         closed_until_ms = self._gate.closed_until_ms
@@ -191,6 +207,11 @@ class SinkActor:
         self._attempts[task] = backlog.view.partition
         task.add_done_callback(self._ended)
 
+    def _require_start(self, artifact: str) -> None:
+        """Asked again right before the first byte: the process may have stood still since, or connecting may have taken its time."""
+        if not self._watch.is_current() or self._watch.holds.blocks(artifact, self.name) is not None:
+            raise Held
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._attempts[task]
         self._news.set()
@@ -198,8 +219,8 @@ class SinkActor:
     async def _attempt(self, backlog: Backlog, due: Due, permit: int) -> None:
         receipt = None
         try:
-            done = await attempt(self.name, self._sink, backlog.view, due, timeout_s=self._attempt_s_max)
-            if self._pass_gate(permit, done):
+            done = await attempt(self.name, self._sink, backlog.view, due, self._require_start, timeout_s=self._attempt_s_max)
+            if done is not None and self._pass_gate(permit, done):
                 receipt = done.receipt(self._clock.now_ms())
                 await backlog.view.receive(receipt)
         except Exception:  # the receipt counts as lost: the backlog looks again when no commit has confirmed it

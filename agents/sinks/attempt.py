@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import structlog
 
 from agents.delivery import Plan, plan, render
 from agents.sinks.backlog import Due
-from agents.sinks.base import PartitionView, Receipt, Result, Sink
+from agents.sinks.base import Held, PartitionView, Receipt, Result, Sink, before_first_byte
 from streams.errors import Away, Rejected, Retriable, SyncMasterError
 from streams.metrics import ATTEMPTS, DELIVERY_SECONDS
 
@@ -62,16 +64,25 @@ class Attempt(msgspec.Struct, frozen=True):
         )
 
 
-async def attempt(component: str, sink: Sink, view: PartitionView, due: Due, *, timeout_s: float) -> Attempt:
-    """Never raises but when it is cancelled: a bug in the sink, or here, costs this delivery a retry and nobody else anything."""
+async def attempt(
+    component: str, sink: Sink, view: PartitionView, due: Due, require_start: Callable[[str], None], *, timeout_s: float
+) -> Attempt | None:
+    """Never raises but when it is cancelled: a bug in the sink, or here, costs this delivery a retry and nobody else anything.
+
+    `require_start` raises Held for an artifact whose delivery may not begin any more. Then the result is None: nothing was sent.
+    """
     started_s = time.perf_counter()
     planned: Plan | None = None
     error: Exception | None = None
     try:
         planned = plan(view, due.artifact, due.sync, due.mode, due.after)
         delivery = render(component, due.artifact, planned.generation, planned.name, planned.version)
+        before_first_byte.set(partial(require_start, due.artifact))
         async with asyncio.timeout(timeout_s):
+            require_start(due.artifact)
             await sink.deliver(delivery)
+    except Held:
+        return None
     except TimeoutError:
         error = Away(f"no answer within {timeout_s:g} s")
     except (Retriable, Rejected) as exc:

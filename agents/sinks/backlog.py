@@ -2,6 +2,7 @@
 
 The state says what is to be done; this only remembers where to look. Whatever is lost here is found again by a scan, so each
 container is bounded and a full one asks for a scan instead of growing. An artifact is in at most one attempt at a time.
+What is held waits aside, costs nothing, and is looked at again whenever other holds than before are in effect.
 
 An attempt's receipt takes effect with a later commit. Until then the state still asks for what was just done, so a note says
 what the component is known to have; in mode `every` the next version goes out at once on the strength of it. A note that no
@@ -16,6 +17,7 @@ from itertools import islice
 
 import msgspec
 
+from agents.hold_watch import HoldWatch
 from agents.routing import Mode, Routing
 from agents.sinks.base import PartitionView, Receipt, Result
 from agents.sync_state import Deliver, Wait, next_step
@@ -23,7 +25,10 @@ from tables.model import Head, Sync
 
 READY_MAX = 10_000
 WAITING_MAX = 10_000
+HELD_MAX = 10_000
 SCAN_SLICE = 128
+#: In one `take`, so that others on the loop have their turn while many are held.
+EXAMINED_MAX = 1000
 #: Longer than any transaction lives, so a note is dropped only when its receipt can no longer be committed.
 CONFIRM_MS_MAX = 60_000
 
@@ -48,13 +53,16 @@ class _Note(msgspec.Struct):
 
 
 class Backlog:
-    def __init__(self, view: PartitionView, component: str, routing: Routing) -> None:
+    def __init__(self, view: PartitionView, component: str, routing: Routing, watch: HoldWatch) -> None:
         self.view = view
         self._component = component
         self._routing = routing
+        self._watch = watch
         self._ready: dict[str, bool] = {}  # in order of arrival; True: its backoff is over, whatever the state says
         self._waiting: dict[str, int] = {}
         self._timers: list[tuple[int, str]] = []  # heap; an entry counts if `_waiting` has the same time
+        self._held: dict[str, None] = {}
+        self._held_beyond = False  # more are held than `_held` has room for
         self._notes: dict[str, _Note] = {}  # in order of `until_ms`
         self._under_way: set[str] = set()
         self._scanned: str | None = ""  # the last artifact that the scan has seen; None: nothing to scan
@@ -62,11 +70,21 @@ class Backlog:
 
     def __len__(self) -> int:
         """Artifacts known to need something, now or later."""
-        return len(self._ready) + len(self._waiting)
+        return len(self._ready) + len(self._waiting) + len(self._held)
 
     @property
     def is_scanning(self) -> bool:
         return self._scanned is not None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `take`, which found nothing, should be called again soon."""
+        return self.is_scanning or bool(self._ready)
+
+    @property
+    def held(self) -> int:
+        """Artifacts that wait aside because they are held."""
+        return len(self._held)
 
     def changed(self, artifacts: Iterable[str]) -> None:
         for artifact in artifacts:
@@ -78,8 +96,9 @@ class Backlog:
         self._ready.clear()
         self._waiting.clear()
         self._timers.clear()
+        self._held.clear()
         self._notes.clear()
-        self._scanned, self._rescan_ms = "", None
+        self._scanned, self._rescan_ms, self._held_beyond = "", None, False
 
     def hurry(self) -> None:
         """The component is back: those that wait for their next attempt need not wait longer."""
@@ -89,13 +108,20 @@ class Backlog:
         self._waiting.clear()
         self._timers.clear()
 
+    def holds_changed(self) -> None:
+        """Other holds than before are in effect: what was held may not be any more."""
+        held, self._held = self._held, {}
+        for artifact in held:
+            self._look_at(artifact)
+        if self._held_beyond:
+            self._scanned, self._held_beyond = "", False
+
     def take(self, now_ms: int) -> Due | None:
-        """The next artifact to attempt; None if there is none now. Ends with `finished`."""
+        """The next artifact to attempt; None if there is none now, or not among the next few: see `has_more`. Ends with `finished`."""
         self._wake(now_ms)
         if not self._ready and self.is_scanning:
             self._scan()
-        while self._ready:
-            artifact = next(iter(self._ready))
+        for artifact in list(islice(self._ready, EXAMINED_MAX)):
             due = self._examine(artifact, now_ms, hurry=self._ready.pop(artifact))
             if due is not None:
                 self._under_way.add(artifact)
@@ -161,6 +187,9 @@ class Backlog:
     def _examine(self, artifact: str, now_ms: int, *, hurry: bool) -> Due | None:
         if artifact in self._under_way:
             return None  # `finished` looks at it again
+        if self._watch.holds.blocks(artifact, self._component) is not None:
+            self._hold(artifact)
+            return None
         self._waiting.pop(artifact, None)
         head = self.view.head(artifact)
         sync = head.sync.get(self._component) if head is not None else None
@@ -187,6 +216,12 @@ class Backlog:
         if note.blocks or sync.delivered >= note.after:
             del self._notes[artifact]
         return max(sync.delivered, note.after)
+
+    def _hold(self, artifact: str) -> None:
+        if len(self._held) < HELD_MAX:
+            self._held[artifact] = None
+        else:
+            self._held_beyond = True
 
     def _wait(self, artifact: str, until_ms: int) -> None:
         if len(self._waiting) >= WAITING_MAX:

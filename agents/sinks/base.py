@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import Protocol
 
@@ -33,6 +34,18 @@ class Delivery(msgspec.Struct, frozen=True):
         return f"{self.artifact}@{self.generation}/{self.component}"
 
 
+class Held(Exception):
+    """The delivery may not begin any more: it was held, or nobody knows whether it is. Nothing has been sent."""
+
+
+def _no_objection() -> None:
+    return
+
+
+#: Of the attempt under way, which is a task: raises Held when it may not begin any more.
+before_first_byte: ContextVar[Callable[[], None]] = ContextVar("before_first_byte", default=_no_objection)
+
+
 class Sink(Protocol):
     """Reaches one component. Concurrent calls are for different artifacts; calls for one artifact come one after the other."""
 
@@ -41,6 +54,7 @@ class Sink(Protocol):
 
         Raises Retriable (away, busy, time-out; with `retry_after_s` where it told one) or Rejected (a permanent answer).
         Anything else is a bug, is logged as such, and counts as Retriable. A delivery may be repeated: after any doubt it is.
+        A sink that has to connect first calls `before_first_byte` when it has, and lets Held through.
         """
 
     async def aclose(self) -> None: ...

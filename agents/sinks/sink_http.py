@@ -13,10 +13,11 @@ import contextlib
 import json
 import time
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 
-from agents.sinks.base import Delivery
+from agents.sinks.base import Delivery, before_first_byte
 from streams.ce_headers import encode_value, to_binary_headers
 from streams.errors import Away, ConfigError, Rejected, Retriable, SyncMasterError
 from streams.settings import HttpSink as Config
@@ -57,6 +58,7 @@ class HttpSink:
                 connector=aiohttp.TCPConnector(limit=self._connections_max),
                 timeout=aiohttp.ClientTimeout(total=self._config.timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=_Request,
             )
         return self._session
 
@@ -70,6 +72,14 @@ class HttpSink:
         if self._config.bearer is not None:
             headers["Authorization"] = f"Bearer {self._config.bearer.reveal()}"
         return headers
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks once more when there is a connection: getting one can take as long as the component likes."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        before_first_byte.get()()
+        return await super().send(conn)
 
 
 async def _judge(response: aiohttp.ClientResponse) -> None:

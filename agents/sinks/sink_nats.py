@@ -16,7 +16,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from agents.sinks.base import Delivery
+from agents.sinks.base import Delivery, before_first_byte
 from streams.ce_headers import to_binary_headers
 from streams.errors import Away, ConfigError, Rejected, Retriable
 from streams.nats_door import ApiError, connect
@@ -88,6 +88,7 @@ class NatsSink:
             "ce-datacontenttype": delivery.content_type,
             **to_binary_headers(delivery.attributes),
         }
+        before_first_byte.get()()
         try:
             return await self._client.request(subject, delivery.data, timeout=self._config.timeout_s, headers=headers)
         except errors.NoRespondersError:

@@ -25,6 +25,7 @@ from streams.settings import SecretRef, Settings
 from tables.model import SyncState
 from tests.brokers import connected
 from tests.deliveries import HandClock, Partition, delivery, routed, wait_until
+from tests.holding import nothing_held
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -199,7 +200,7 @@ async def test_component_down_during_import() -> None:
     partition = Partition(routing, HandClock())
     sink = make_sink("c", settings.components["c"], settings)
     assert sink is not None
-    actor = SinkActor("c", settings.components["c"], sink, routing)
+    actor = SinkActor("c", settings.components["c"], sink, routing, nothing_held())
     partition.listeners.append(actor)
     await actor.start()
     actor.assign(partition)

@@ -8,12 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.hold_watch import HoldWatch
 from agents.routing import Mode, Routing
 from agents.sinks.actor import SinkActor
 from agents.sinks.base import Delivery
 from streams.errors import Away, Rejected, Retriable
 from tables.model import SyncState
 from tests.deliveries import HandClock, Partition, ScriptedSink, routed, settle_down
+from tests.holding import FakeControl
 
 ARTIFACTS = ("chart/a", "chart/b", "chart/c")
 ANSWERS: dict[str, type[Exception] | None] = {"ok": None, "retry": Retriable, "away": Away, "reject": Rejected, "bug": ValueError}
@@ -33,9 +35,16 @@ class Run:
         configured = routed(mode, in_flight_max=2)
         self.clock = HandClock()
         self.sink = ScriptedSink()
+        self.control = FakeControl()
         self.partition = Partition(Routing(configured), self.clock)
         self.actor = SinkActor(
-            "c", configured.components["c"], self.sink, Routing(configured), clock=self.clock, jitter=lambda: 0.999
+            "c",
+            configured.components["c"],
+            self.sink,
+            Routing(configured),
+            HoldWatch(self.control),
+            clock=self.clock,
+            jitter=lambda: 0.999,
         )
         self.partition.listeners.append(self.actor)
         self.published: dict[str, list[str]] = {}

@@ -19,6 +19,7 @@ from streams.errors import Away
 from streams.log_reader import TP
 from streams.partition import partition_of
 from streams.settings import LogSink, Settings
+from tests.holding import nothing_held
 from tests.simulation.log import SimulatedLog
 from tests.simulation.log_clients import SimulatedReader, SimulatedWriter
 from tests.simulation.loop import Process, SimulatedLoop
@@ -250,6 +251,7 @@ class Worker:
         self._log = log
         self.consumer = Consumer(log, kafka)
         clock = SinkClock(loop)
+        watch = nothing_held()
         self.stores = MemoryStores(disk, loop.random)
         self.sinks = {
             component.name: SinkActor(
@@ -257,6 +259,7 @@ class Worker:
                 settings.components[component.name],
                 SimulatedSink(component, wire, self._is_owner),
                 rules.routing,
+                watch,
                 clock=clock,
                 jitter=loop.random.random,
             )
@@ -269,6 +272,7 @@ class Worker:
             stores=self.stores,  # type: ignore[arg-type]
             positions=self.consumer,
             sinks=self.sinks,
+            watch=watch,
             make_writer=self._make_writer,  # type: ignore[arg-type]
             make_reader=lambda: SimulatedReader(log, kafka),  # type: ignore[arg-type, return-value]
             clock=clock.now_ms,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from agents.hold_watch import HoldWatch
 from agents.routing import Routing
 from agents.sinks import backlog as backlog_module
 from agents.sinks.actor import SinkActor
@@ -14,6 +15,7 @@ from agents.sinks.base import Delivery, Result
 from streams.errors import Away, Rejected, Retriable
 from tables.model import Sync, SyncState
 from tests.deliveries import HandClock, Partition, ScriptedSink, routed, settle_down, wait_until
+from tests.holding import FakeControl
 
 
 class Scene:
@@ -24,10 +26,13 @@ class Scene:
         self.routing = Routing(self.settings)
         self.clock = HandClock()
         self.sink = ScriptedSink()
+        self.control = FakeControl()
+        self.watch = HoldWatch(self.control)
         self.partition = Partition(self.routing, self.clock)
         self.actor = SinkActor(
-            "c", self.settings.components["c"], self.sink, self.routing, clock=self.clock, jitter=lambda: 0.999
+            "c", self.settings.components["c"], self.sink, self.routing, self.watch, clock=self.clock, jitter=lambda: 0.999
         )
+        self.watch.on_change.append(self.actor.holds_changed)
         self.partition.listeners.append(self.actor)
 
     def sync(self, artifact: str, partition: Partition | None = None) -> Sync:
@@ -350,7 +355,7 @@ class TestComponentAway:
         """A component that is away delays no other component."""
         async with scene(components=("c", "d")) as s:
             healthy = ScriptedSink()
-            other = SinkActor("d", s.settings.components["d"], healthy, s.routing, clock=s.clock)
+            other = SinkActor("d", s.settings.components["d"], healthy, s.routing, s.watch, clock=s.clock)
             s.partition.listeners.append(other)
             await other.start()
             other.assign(s.partition)

@@ -14,6 +14,7 @@ from agents.rules import Rules
 from agents.sinks.base import Receipt, Result
 from agents.turn import Outcome, Work
 from streams.commands import Command
+from streams.holds import Holds
 from streams.settings import Settings
 from tables.audit_record import AuditRecord, chain
 from tables.model import MARKER_KEY, Head, Marker, SyncState
@@ -33,6 +34,7 @@ class Partition:
         self.store = self.stores.open(0)
         self.rules = Rules(settings)
         self.overlay = Overlay(self.store)
+        self.holds = Holds()
         self.audit: list[AuditRecord] = []
         self.chain: list[tuple[bytes, str]] = []
 
@@ -59,7 +61,7 @@ class Partition:
     def try_turn(
         self, *events: FakeRecord, commands: list[FakeRecord] | None = None, receipts: list[Receipt] | None = None
     ) -> Outcome:
-        turn = Turn(0, self.marker, self.overlay, self.rules, NOW_MS)
+        turn = Turn(0, self.marker, self.overlay, self.rules, NOW_MS, holds=self.holds)
         return turn.run(Work(commands or [], receipts or [], list(events)))
 
     def head(self, artifact: str) -> Head:

@@ -1,0 +1,91 @@
+"""What everything asks before it begins to deliver: which holds are in effect, and does this worker know that for sure?
+
+Sure is who has read [control] to its end within the lease. A worker that was paused, cut off or is too slow holds no lease and begins
+nothing, so a hold is in effect everywhere one lease after it could first be read, though nobody was asked to confirm it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from streams.control import Hold
+from streams.holds import Holds
+
+#: A hold is in effect one second after the 202; what is left is for an attempt to get from this question to the wire.
+LEASE_S = 0.7
+#: A transaction's records can be read a little later than its commit is answered.
+_READABLE_S = 1.0
+
+#: What holds while nobody knows what does: everything.
+UNKNOWN = Holds([Hold("unknown", "halt", reason="the control topic cannot be read; is the log away, or this worker too slow?")])
+
+
+class Control(Protocol):
+    """The part of `ControlReader` that matters here. `fresh_at` is monotonic seconds: all that could be read then is known."""
+
+    fresh_at: float
+    on_change: list[Callable[[], None]]
+
+    @property
+    def holds(self) -> Mapping[str, Hold]: ...
+
+    def is_fresh(self, lease_s: float) -> bool: ...
+
+    async def wait_fresh(self, lease_s: float) -> None: ...
+
+
+class HoldWatch:
+    """`on_change` is called whenever other holds than before are in effect; it must not block."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._announced: dict[str, tuple[Hold, float]] = {}
+        self._holds = Holds(control.holds.values())
+        self.on_change: list[Callable[[], None]] = []
+        control.on_change.append(self._compile)
+
+    def is_current(self) -> bool:
+        return self._control.is_fresh(LEASE_S)
+
+    @property
+    def age_s(self) -> float:
+        """Of the knowledge; infinite until the topic was read for the first time."""
+        return time.monotonic() - self._control.fresh_at
+
+    @property
+    def holds(self) -> Holds:
+        """In effect, as far as is known."""
+        if self._announced:
+            self._compile()
+        return self._holds
+
+    def in_effect(self) -> Holds:
+        """For those who act on the answer: everything is held while it is not known what is."""
+        return self.holds if self.is_current() else UNKNOWN
+
+    async def wait_current(self, timeout_s: float) -> None:
+        """Until the lease is held; at most so long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._control.wait_fresh(LEASE_S)
+        except TimeoutError:
+            return
+
+    def announce(self, holds: Iterable[Hold]) -> None:
+        """A turn has committed these: they are in effect here before they come back from the log."""
+        now_s = time.monotonic()
+        self._announced |= {hold.id: (hold, now_s) for hold in holds}
+        self._compile()
+
+    def _compile(self) -> None:
+        known, until_s = self._control.holds, self._control.fresh_at - _READABLE_S
+        # From when it could be read on, what is read decides: it may have been released since.
+        self._announced = {i: (hold, at_s) for i, (hold, at_s) in self._announced.items() if i not in known and at_s > until_s}
+        holds = Holds([*known.values(), *(hold for hold, _ in self._announced.values())])
+        if holds != self._holds:
+            self._holds = holds
+            for callback in self.on_change:
+                callback()

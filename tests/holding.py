@@ -1,0 +1,61 @@
+"""A stand-in for the control topic: what is held, and whether that is known, as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from agents.hold_watch import HoldWatch
+from streams.control import Hold
+
+
+class FakeControl:
+    def __init__(self) -> None:
+        self.holds: dict[str, Hold] = {}
+        self.on_change: list[Callable[[], None]] = []
+        self._known = True
+        self._became_known = asyncio.Event()
+        self._numbers = count(1)
+
+    @property
+    def fresh_at(self) -> float:
+        return time.monotonic() if self._known else float("-inf")
+
+    @property
+    def is_known(self) -> bool:
+        return self._known
+
+    @is_known.setter
+    def is_known(self, known: bool) -> None:
+        self._known = known
+        if known:
+            self._became_known.set()
+            self._became_known = asyncio.Event()
+
+    def is_fresh(self, lease_s: float) -> bool:
+        return self._known
+
+    async def wait_fresh(self, lease_s: float) -> None:
+        if not self._known:
+            await self._became_known.wait()
+
+    def hold(self, *artifacts: str, component: str = "", **fields: Any) -> str:
+        ident = f"h{next(self._numbers)}"
+        self.holds[ident] = Hold(ident, "halt", artifacts, component, **({"principal": "operator", "reason": "test"} | fields))
+        self._tell()
+        return ident
+
+    def release(self, ident: str) -> None:
+        del self.holds[ident]
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in self.on_change:
+            callback()
+
+
+def nothing_held() -> HoldWatch:
+    return HoldWatch(FakeControl())
