@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -26,11 +26,12 @@ from streams import metrics
 from streams.chunks import Chunk
 from streams.errors import Fenced, SyncMasterError
 from streams.log_reader import TP, LogReader
-from streams.log_tail import origin_before
+from streams.log_tail import origin_of, records_at
 from streams.log_transaction import TransactionalWriter
 from streams.logs import AWAY
 from streams.settings import Settings
 from streams.topics import TABLES, Topics
+from tables.fingerprint import Fingerprint
 from tables.model import Marker
 from tables.replica import Follower, Progress, restore
 from tables.store import Stores
@@ -48,6 +49,18 @@ class Positions(Flow, Protocol):
 
     async def seek(self, positions: Mapping[TP, int]) -> None:
         """Fetch these from there, and start fetching."""
+
+
+class _Known(NamedTuple):
+    """What an actor's store had of a changelog at some time."""
+
+    actor: ArtifactActor
+    table: str
+    offset: int
+    last: Fingerprint
+
+    def is_unchanged(self) -> bool:
+        return self.actor.store.offset(self.table) == self.offset
 
 
 class Partitions:
@@ -253,15 +266,17 @@ class Partitions:
                     )
                 setattr(marker, name, beginnings[tp])
         events = TP(self._topics.events, partition)
-        if beginnings[events] < marker.events and marker.last_event not in (
-            "",
-            await origin_before(reader, events, marker.events),
-        ):
+        if marker.last_event and beginnings[events] < marker.events and not await self._has_before(reader, events, marker):
             log.error(
                 "the log lost its tail and has grown again; reading the topic again", topic=events.topic, partition=partition
             )
             marker.events = beginnings[events]
         return marker
+
+    async def _has_before(self, reader: LogReader, events: TP, marker: Marker) -> bool:
+        """Whether the event before the marker's position is the one that was there when it was taken."""
+        found = await records_at(reader, {events: marker.events - 1})
+        return origin_of(found[events]) == marker.last_event
 
     def _tell_restore(self, progress: dict[int, Progress]) -> None:
         for partition, state in progress.items():
@@ -282,36 +297,44 @@ class Partitions:
     # -- changelogs that lost their tail while nothing was written ---------------------------------------------------------------
 
     async def _watch(self) -> None:
-        known: dict[TP, tuple[ArtifactActor, int]] = {}
+        known: dict[TP, _Known] = {}
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                self._restart_those_that_lost(known, await self._ask_ends(known))
-                known = self._offsets()
+                for actor in {known[tp].actor for tp in await self._lost(known)}:
+                    if self._actors.get(actor.partition) is actor:
+                        log.error(
+                            "a changelog lost its tail; the partition starts again from what is left", partition=actor.partition
+                        )
+                        actor.stop()
+                known = self._known()
             except SyncMasterError as exc:
                 AWAY.warning(log, "kafka", "the changelogs' ends cannot be looked at; trying again", error=str(exc))
 
-    def _offsets(self) -> dict[TP, tuple[ArtifactActor, int]]:
-        tables = [(self._topics.changelog(table), table) for table in TABLES]
-        return {TP(topic, p): (actor, actor.store.offset(table)) for p, actor in self._actors.items() for topic, table in tables}
+    def _known(self) -> dict[TP, _Known]:
+        return {
+            TP(self._topics.changelog(table), partition): _Known(actor, table, actor.store.offset(table), last)
+            for partition, actor in self._actors.items()
+            for table in TABLES
+            if (last := actor.store.fingerprint(table)) is not None
+        }
 
-    def _restart_those_that_lost(self, known: dict[TP, tuple[ArtifactActor, int]], ends: dict[TP, int]) -> None:
-        """Nobody but the owner appends to a changelog: one that ends before what its store had of it some time ago has lost its tail.
+    async def _lost(self, known: Mapping[TP, _Known]) -> list[TP]:
+        """Nobody but the owner appends to a changelog: what it had some time ago it has still, at least if nothing was written since.
 
-        Some time ago, because the end that is told stands still until the marker of a transaction is written.
+        Some time ago, because the end that is told stands still until the marker of a transaction is written. Whoever has written since
+        was told by the log itself.
         """
-        for actor in {actor for tp, (actor, offset) in known.items() if ends[tp] < offset}:
-            if self._actors.get(actor.partition) is actor:
-                log.error("a changelog lost its tail; the partition starts again from what is left", partition=actor.partition)
-                actor.stop()
-
-    async def _ask_ends(self, tps: Iterable[TP]) -> dict[TP, int]:
+        idle = {tp: k for tp, k in known.items() if self._actors.get(tp.partition) is k.actor and k.is_unchanged()}
         reader = self._make_reader()
         try:
             await reader.start()
-            return await reader.ends(tps)
+            ends = await reader.ends(idle)
+            there = {tp: k.last.offset for tp, k in idle.items() if k.offset <= ends[tp]}
+            found = await records_at(reader, there)
         finally:
             await reader.aclose()
+        return [tp for tp, k in idle.items() if found.get(tp) is None or Fingerprint.of_record(found[tp]) != k.last]
 
     # -- standbys ----------------------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ async def begin(control: Client, ends: LogEnds, keeper: CheckpointKeeper, stream
     before = await keeper.load()
     state = await stream_state(control, stream)
     found = await ends.look()
-    lost = ends.lost(before.offsets, found, answered) if before else {}
+    lost = await _lost(ends, stream, before, found, answered) if before else {}
     answered = len(ends.shrinkages)
     in_log = await _newest_in_log(control, ends, stream, before, found)
     start = plan_start(
@@ -44,9 +44,16 @@ async def begin(control: Client, ends: LogEnds, keeper: CheckpointKeeper, stream
     )
     if start.alert:
         log.error(start.alert, stream=stream, incarnation=start.incarnation, first=start.first)
-    await keeper.adopt(_checkpoint(stream, state, before, start, ends=found, server=server_id(control)))
+    await keeper.adopt(_checkpoint(stream, state, before, start, ends=found, lost=lost, server=server_id(control)))
     log.info("serving", stream=stream, incarnation=start.incarnation, first=start.first)
     return Begun(start, answered)
+
+
+async def _lost(ends: LogEnds, stream: str, before: Checkpoint, found: dict[int, int], answered: int) -> dict[int, int]:
+    """Partitions that ended, at some time, before what the stream had there; and those that have something else there."""
+    lost = ends.lost(before.offsets, found, answered)
+    marks = {partition: mark for partition, mark in before.marks.items() if partition not in lost}
+    return lost | await ends.replaced(stream, before.offsets, marks)
 
 
 async def _newest_in_log(
@@ -63,7 +70,14 @@ async def _time_of(control: Client, stream: str, sequence: int) -> int | None:
 
 
 def _checkpoint(
-    stream: str, state: StreamState, before: Checkpoint | None, start: Start, *, ends: dict[int, int], server: str
+    stream: str,
+    state: StreamState,
+    before: Checkpoint | None,
+    start: Start,
+    *,
+    ends: dict[int, int],
+    lost: dict[int, int],
+    server: str,
 ) -> Checkpoint:
     """Going on keeps what is known; going back forgets offsets that the log does not have."""
     goes_on = before is not None and (start.incarnation, start.first) == (before.incarnation, before.sequence + 1)
@@ -77,4 +91,5 @@ def _checkpoint(
         instance="",
         at_ms=0,
         server=server,
+        marks={p: mark for p, mark in before.marks.items() if p not in lost} if before else {},
     )

@@ -33,9 +33,10 @@ class Builder(Protocol):
 
 
 class Round(msgspec.Struct):
-    """What a handful of messages became: per partition the batches in order, and the position that they lead to."""
+    """What a handful of messages became: per partition the batches in order and the last record's identity; and the position behind them."""
 
     batches: dict[int, list[Any]]
+    last: dict[int, bytes]
     messages: int
     records: int
     payload_bytes: int
@@ -63,6 +64,7 @@ class Encoder:
     def encode(self, messages: list[Arrived], new_batch: Callable[[], Any]) -> Round:
         """Raises Gap where sequences are missing, Retriable where they went back."""
         open_batches: dict[int, list[Any]] = {}
+        last: dict[int, bytes] = {}
         records, payload_bytes, sequence, ns, pending = 0, 0, self._next - 1, 0, 0
         for reply, raw_headers, body in messages:
             sequence, ns, pending = position_of(reply)
@@ -77,11 +79,12 @@ class Encoder:
             parts = self._split(body, headers)
             for index, part in enumerate(parts):
                 identity = b"%b%d %d %d%b" % (self._head, sequence, index, ms, tail)
-                self._append(open_batches, new_batch, part, ms, identity)
+                last[self._append(open_batches, new_batch, part, ms, identity)] = identity
             records += len(parts)
-        return Round(open_batches, len(messages), records, payload_bytes, sequence, ns, pending)
+        return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending)
 
-    def _append(self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], part: Part, ms: int, identity: bytes) -> None:
+    def _append(self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], part: Part, ms: int, identity: bytes) -> int:
+        """Returns the partition."""
         key = (part.key or self._unknown).encode()
         headers = [(HEADER, identity)]
         if part.incoming.headers:
@@ -96,6 +99,7 @@ class Encoder:
         if chain[-1].append(timestamp=ms, key=key, value=value, headers=headers) is None:
             chain.append(new_batch())
             chain[-1].append(timestamp=ms, key=key, value=value, headers=headers)
+        return partition
 
     def _split(self, body: bytes, headers: dict[str, str]) -> list[Part]:
         incoming = Incoming(body, headers)

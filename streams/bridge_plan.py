@@ -20,7 +20,7 @@ import msgspec
 
 from streams.bridge_encode import missing
 from streams.errors import Gap
-from streams.ingress import Ingress
+from streams.ingress import Ingress, Mark
 from streams.nats_streams import StreamState
 
 
@@ -29,7 +29,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     `offsets` are the log offsets behind the last record that it caused in each partition; `created` and `ingress_ns` (of the message
     at `sequence`, 0 where unknown) tell whether the stream is still the one that is meant; so does the log, which is asked when `server`,
-    the nats-server's id, has changed. `instance` wrote it, at `at_ms`.
+    the nats-server's id, has changed. `marks` are of the records right before `offsets`: whether the log has them still, or has lost its tail
+    and grown again. `instance` wrote it, at `at_ms`.
     """
 
     stream: str
@@ -41,6 +42,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     instance: str
     at_ms: int
     server: str = ""
+    marks: dict[int, Mark] = {}
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -63,8 +65,9 @@ def plan_start(
     in_log_ns: int | None = None,
 ) -> Start:
     """`message_ns` is the time of the message at the checkpoint's sequence, None where the stream does not hold it; `lost` are
-    partitions whose log lost records that the checkpoint counts on, with the log's end; `in_log` is the stream's newest record in the
-    log behind the checkpoint, where one was looked for, and `in_log_ns` the time of the stream's message there. Raises Gap."""
+    partitions whose log lost records that the checkpoint counts on, with the offset from where on it has others or none; `in_log`
+    is the stream's newest record in the log behind the checkpoint, where one was looked for, and `in_log_ns` the time of the
+    stream's message there. Raises Gap."""
     first = max(stream.first, 1)
     if checkpoint is None:
         return Start(now_s, first, _without_checkpoint(stream_name) if stream.last else "")
@@ -120,7 +123,8 @@ def _lost_tail(name: str, in_log: int, stream: StreamState) -> str:
 
 
 def _log_shrank(name: str, checkpoint: Checkpoint, first: int, lost: Mapping[int, int]) -> str:
-    where = ", ".join(f"partition {p} ends at {end}, expected {checkpoint.offsets[p]}" for p, end in sorted(lost.items()))
+    expected = checkpoint.offsets
+    where = ", ".join(f"partition {p} has no more what it had from {end} to {expected[p]}" for p, end in sorted(lost.items()))
     reach = (
         "the stream still holds everything"
         if first == 1

@@ -33,6 +33,7 @@ from streams.bridge_links import Links
 from streams.bridge_plan import Checkpoint, Start
 from streams.bridge_pull import Puller, Taken
 from streams.errors import Retriable, SyncMasterError
+from streams.ingress import Ingress
 from streams.log_append import LogAppender
 from streams.log_ends import LogEnds, Shrunk
 from streams.nats_cell import Cell
@@ -53,6 +54,8 @@ log = structlog.get_logger(__name__)
 _HOUSEKEEPING_S = 2.0
 #: Housekeeping comes early when this part of the stream's bound has passed through.
 _EARLY_PART = 0.1
+#: How often the log is asked for the records that the checkpoint counts on; at least four times within the grace window.
+_CONFIRM_S = 60.0
 _GOODBYE_S = 1.0
 
 
@@ -133,6 +136,7 @@ class StreamBridge:
                 self._append(puller, appender, rounds, lease, keeper),
                 keeper.keep(),
                 self._keep_house(keeper),
+                self._confirm(keeper),
             )
 
     async def _begin(self, keeper: CheckpointKeeper) -> Start:
@@ -178,7 +182,14 @@ class StreamBridge:
             self._ends.appended(before, spans)
             self._heed_shrinkages()
             ends = {partition: span.end for partition, span in spans.items()}
-            keeper.advance(sequence=round_.sequence, ingress_ns=round_.ingress_ns, offsets=keeper.latest.offsets | ends)
+            marks = {partition: Ingress.decode(round_.last[partition]).mark for partition in spans}
+            known = keeper.latest
+            keeper.advance(
+                sequence=round_.sequence,
+                ingress_ns=round_.ingress_ns,
+                offsets=known.offsets | ends,
+                marks=known.marks | marks,
+            )
             self._count(keeper.latest, round_)
             await puller.release(taken)
 
@@ -210,6 +221,14 @@ class StreamBridge:
                 await purge_below(self._control, self._stream, target)
             metrics.BRIDGE_LAG.labels(self._principal).set(max(state.last - keeper.latest.sequence, 0))
             await _wait(self._untidy, _HOUSEKEEPING_S)
+
+    async def _confirm(self, keeper: CheckpointKeeper) -> None:
+        """Another bridge's streams may have filled a log that lost its tail, before anybody here saw how short it was."""
+        while True:
+            await asyncio.sleep(min(_CONFIRM_S, self._settings.nats.grace_window_s / 4))
+            known = keeper.latest
+            if await self._ends.replaced(self._stream, known.offsets, known.marks):
+                raise Shrunk("[events] has other records where it had acknowledged ours")
 
     def _heed_shrinkages(self) -> None:
         if len(self._ends.shrinkages) > self._answered:

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from streams.errors import Retriable
-from streams.ingress import Ingress
+from streams.ingress import Ingress, Mark
 from streams.log_append import Span
 from streams.log_reader import TP, LogReader
-from streams.log_tail import newest_of
+from streams.log_tail import newest_of, origin_of, records_at
 from streams.settings import Kafka
 from streams.together import finish
+
+#: Little is read here, from many partitions at once.
+_FETCH_BYTES_MAX = 256 << 10
 
 
 class Shrunk(Retriable):
@@ -37,7 +40,9 @@ class Shrinkage(msgspec.Struct, frozen=True):
 class LogEnds:
     def __init__(self, kafka: Kafka, topic: str, make_reader: Callable[[], LogReader] | None = None) -> None:
         self._kafka = kafka
-        self._make_reader = make_reader or (lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s))
+        self._make_reader = make_reader or (
+            lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s, fetch_bytes_max=_FETCH_BYTES_MAX)
+        )
         self._topic = topic
         self._highest: dict[int, int] = {}
         #: In the order in which they were noticed; a stream remembers how many it has answered. So rare that it needs no bound.
@@ -91,6 +96,29 @@ class LogEnds:
             raise LogAway(str(exc)) from exc
         finally:
             await reader.aclose()
+
+    async def replaced(self, stream: str, offsets: Mapping[int, int], marks: Mapping[int, Mark]) -> dict[int, int]:
+        """Partitions that do not have the stream's record of that mark right before the offset, with the record's offset. Raises LogAway.
+
+        Such a log has lost its tail and has grown again. By the bridge's invariant everything of the stream before the mark is there if
+        the mark is. The offsets must not be beyond the log's ends; what retention has taken cannot be told, and is not returned.
+        """
+        wanted = {TP(self._topic, partition): offsets[partition] - 1 for partition in marks}
+        return await finish(self._replaced(stream, wanted, marks))
+
+    async def _replaced(self, stream: str, wanted: dict[TP, int], marks: Mapping[int, Mark]) -> dict[int, int]:
+        reader = self._make_reader()
+        try:
+            await reader.start()
+            beginnings = await reader.beginnings(wanted)
+            found = await records_at(reader, {tp: offset for tp, offset in wanted.items() if offset >= beginnings[tp]})
+        except Retriable as exc:
+            raise LogAway(str(exc)) from exc
+        finally:
+            await reader.aclose()
+        origins = {tp: Ingress.decode(raw.encode()) if (raw := origin_of(record)) else None for tp, record in found.items()}
+        is_there = {tp: o is not None and (o.stream, o.mark) == (stream, marks[tp.partition]) for tp, o in origins.items()}
+        return {tp.partition: wanted[tp] for tp, there in is_there.items() if not there}
 
     def _of_topic(self, offsets: Mapping[int, int]) -> dict[TP, int]:
         return {TP(self._topic, partition): offset for partition, offset in offsets.items()}

@@ -75,10 +75,12 @@ class LogReader:
         for tp, position in positions.items():
             self._consumer.seek(tps[tp], position)
 
-    async def poll(self, timeout_s: float) -> dict[TP, Fetched]:
-        """Whatever has arrived, at most after `timeout_s`. Positions move even where no record came."""
+    async def poll(self, timeout_s: float, only: Iterable[TP] = (), records_max: int | None = None) -> dict[TP, Fetched]:
+        """Whatever has arrived, at most after `timeout_s`; of some topic-partitions `only`, where they are named. Positions move even
+        where no record came."""
+        tps = [TopicPartition(*tp) for tp in only]
         try:
-            fetched = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000))
+            fetched = await self._consumer.getmany(*tps, timeout_ms=int(timeout_s * 1000), max_records=records_max)
         except kafka_errors.OffsetOutOfRangeError as exc:
             raise OutOfRange({TP(tp.topic, tp.partition): offset for tp, offset in exc.args[0].items()}) from exc
         except kafka_errors.KafkaError as exc:

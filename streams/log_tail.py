@@ -1,5 +1,6 @@
-"""The newest record of one stream in [events]: what the log knows of a stream that JetStream may have forgotten.
+"""What the log has, looked at from behind: the newest record of one stream in [events], or the records at certain offsets.
 
+The newest of a stream is what the log knows of a stream that JetStream may have forgotten.
 A power cut, or a disk set back, can take the tail of a stream *and* of the bucket with its checkpoint; both then agree, and sequences that
 the log has already are given to other messages. Only the log can tell. It is asked when the nats-server is not the one that it was.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from streams.errors import Retriable
 from streams.ingress import HEADER, Ingress
@@ -39,19 +41,27 @@ async def newest_of(reader: LogReader, stream: str, since: Mapping[TP, int], end
     return newest
 
 
-async def origin_before(reader: LogReader, tp: TP, position: int) -> str:
-    """The `sm-ingress` header of the record before `position`, which the log must have. Raises Retriable.
-
-    A log that lost its tail and has grown again has another record there.
-    """
-    reader.assign({tp: position - 1})
+async def records_at(reader: LogReader, offsets: Mapping[TP, int]) -> dict[TP, Any]:
+    """The record at each of the offsets, which must be below the log's ends; None where none is visible. Raises Retriable."""
+    waiting, found = dict(offsets), dict[TP, Any]()
+    reader.assign(offsets)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            while not (fetched := await reader.poll(0.5)):
-                pass
+            while waiting:
+                fetched = await reader.poll(0.5, waiting, records_max=1)
+                for tp, offset in list(waiting.items()):
+                    record = fetched[tp].records[0] if tp in fetched else None
+                    if record is not None or await reader.position(tp) > offset:
+                        found[tp] = record if record is not None and record.offset == offset else None
+                        del waiting[tp]
     except TimeoutError as exc:
-        raise Retriable(f"the log does not give what is before {position} of {tp.topic}-{tp.partition}") from exc
-    return dict(fetched[tp].records[0].headers).get(HEADER, b"").decode()
+        raise Retriable(f"the log does not give what is at {waiting}") from exc
+    return found
+
+
+def origin_of(record: Any) -> str:
+    """Its `sm-ingress` header; "" where there is no such record."""
+    return "" if record is None else dict(record.headers).get(HEADER, b"").decode()
 
 
 def _later(one: Ingress | None, other: Ingress) -> Ingress:

@@ -86,7 +86,9 @@ class Follower:
             self._drop(partition, outside)
             return {tp: beginnings[tp] for tp in tps}
         self._unconfirmed |= known
-        return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()} | {tp: last.offset for tp, last in known.items()}
+        return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()} | {
+            tp: last.offset for tp, last in known.items()
+        }
 
     def _drop(self, partition: int, changelogs: Iterable[TP]) -> None:
         log.warning(

@@ -88,7 +88,7 @@ class SimulatedReader:
     def assign(self, positions: Mapping[TP, int]) -> None:
         self._positions = dict(positions)
 
-    async def poll(self, timeout_s: float) -> dict[TP, Fetched]:
+    async def poll(self, timeout_s: float, only: Iterable[TP] = (), records_max: int | None = None) -> dict[TP, Fetched]:
         until_s = self._wire.loop.time() + timeout_s
         while True:
             found = await self._ask(self._fetch, dict(self._positions))
