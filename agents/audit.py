@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ class AuditTrail:
         value = _encode(record)
         self._link = link(self._link, value)
         self.seq += 1
-        self.records.append((record.artifact.encode(), value, [(CHAIN_HEADER, self._link.hex().encode())]))
+        self.records.append((record.artifact.encode(), value, [(CHAIN_HEADER, hexlify(self._link))]))
 
     @property
     def head(self) -> str:

@@ -15,6 +15,7 @@ from tables.model import Head, Marker, Version
 
 HEAD_TAKEN_MAX = 32
 VERSION_TAKEN_MAX = 8
+_HASH_CHARS = 17
 
 
 def is_repeated(stream: str, mark: Mark, marker: Marker) -> bool:
@@ -23,16 +24,14 @@ def is_repeated(stream: str, mark: Mark, marker: Marker) -> bool:
 
 
 def event_hash(principal: str, source: str, ident: str) -> str:
-    """96 bits of the event's name, as 24 hex digits."""
-    return blake2b(f"{principal}\0{source}\0{ident}".encode(), digest_size=12).hexdigest()
+    """64 bits of the event's name, as 16 hex digits and the space that divides it from the next."""
+    return blake2b(f"{principal}\0{source}\0{ident}".encode(), digest_size=8).hexdigest() + " "
 
 
 def is_duplicate(taken: str, head: Head | None, version: Version | None) -> bool:
-    return (head is not None and taken in head.taken) or (version is not None and taken in version.taken)
+    return (head is not None and taken in head.taken_hashes) or (version is not None and taken in version.taken_hashes)
 
 
-def remember(taken: str, known: list[str], count_max: int) -> None:
-    """Keep the newest `count_max`, oldest first."""
-    known.append(taken)
-    if len(known) > count_max:
-        del known[0]
+def remembered(taken: str, known: str, count_max: int) -> str:
+    """The newest `count_max`, oldest first. One string: looked through, copied and written at once, where a list is 32 objects."""
+    return (known + taken)[-_HASH_CHARS * count_max :]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
+from collections.abc import Collection, Iterable
 
 import msgspec
 
-from agents.dedup import HEAD_TAKEN_MAX, VERSION_TAKEN_MAX, remember
+from agents.dedup import HEAD_TAKEN_MAX, VERSION_TAKEN_MAX, remembered
 from agents.newest import greatest
-from agents.routing import Routing, Target
+from agents.routing import Target
 from agents.sync_state import apply_event
 from streams.events import Action, Artifact, Event, Incoming
-from streams.holds import Holds
 from streams.ingress import Ingress
 from tables.model import Head, Provenance, Version
 from tables.overlay import Overlay
@@ -28,15 +28,22 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     version_key: bytes
 
 
-def accept(
-    arrival: Arrival, overlay: Overlay, routing: Routing, holds: Holds, *, version: Version | None, now_ms: int, hlc: str
-) -> tuple[Head, list[Target]]:
+def accept(  # noqa: PLR0917 - on the path of every event, where keywords cost
+    arrival: Arrival,
+    head: Head | None,
+    version: Version | None,
+    targets: Iterable[Target],
+    held: Collection[str],
+    overlay: Overlay,
+    now_ms: int,
+    hlc: str,
+) -> Head:
     """Raise the generation, remember the version, set what each component desires.
 
-    `version` is the entry that the artifact's version has so far. Returns the head, and the targets that get a record in the log now.
+    `head` and `version` are the entries that the artifact and its version have so far; the head given is changed. `held` names
+    the components that read the log whose records wait.
     """
     artifact = arrival.event.artifact
-    head = overlay.head(artifact.key)
     leads = head is None or leads_to_new_state(head, artifact)
     provenance = _provenance(arrival, hlc)
     if head is None:
@@ -45,31 +52,32 @@ def accept(
         head.version, head.digest = artifact.version, artifact.digest
     if leads:
         head.action = artifact.action
-    head.generation += 1
+    else:
+        targets = [target for target in targets if target.mode == "every" or target.newest == "semver"]
+    head.generation = generation = head.generation + 1
     head.accepted += 1
     head.provenance = provenance
     head.newest = _newest(head.newest, artifact, overlay)
-    remember(arrival.taken, head.taken, HEAD_TAKEN_MAX)
-    targets = routing.targets(artifact.key)
-    if not leads:
-        targets = tuple(target for target in targets if target.mode == "every" or target.newest == "semver")
-    held = {t.component for t in targets if t.sink_type == "log" and holds.blocks(artifact.key, t.component)} if holds else ()
-    head.sync = apply_event(head.sync, targets, head.generation, artifact.version, head.newest or head.version, now_ms, held)
+    if artifact.action is Action.DELETED:
+        head.has_deleted = True
+    head.taken_hashes = remembered(arrival.taken, head.taken_hashes, HEAD_TAKEN_MAX)
+    head.sync = apply_event(head.sync, targets, generation, artifact.version, head.newest or head.version, now_ms, held)
     overlay.put_head(artifact.key, head)
-    overlay.put_version_at(arrival.version_key, _version(arrival, version, head.generation, now_ms))
-    return head, [t for t in targets if t.sink_type == "log" and head.sync[t.component].delivered == head.generation]
+    overlay.put_version_at(arrival.version_key, _version(arrival, version, generation, now_ms))
+    return head
+
+
+#: Such an event changes a version that is not the current one, and nothing else.
+_ADDS_ONLY = frozenset({Action.SIGNED, Action.DELETED})
 
 
 def leads_to_new_state(head: Head, artifact: Artifact) -> bool:
-    """Whether the event makes a new state of the artifact, or only adds to what is known of an older version.
-
-    A signature or a deletion of a version that is not the current one changes that version alone.
-    """
+    """Whether the event makes a new state of the artifact, or only adds to what is known of an older version."""
     return not _adds_only(artifact) or artifact.version == head.version
 
 
 def _adds_only(artifact: Artifact) -> bool:
-    return artifact.action is Action.SIGNED or artifact.action is Action.DELETED
+    return artifact.action in _ADDS_ONLY
 
 
 def _newest(current: str, artifact: Artifact, overlay: Overlay) -> str:
@@ -88,34 +96,32 @@ def _newest(current: str, artifact: Artifact, overlay: Overlay) -> str:
 def _provenance(arrival: Arrival, hlc: str) -> Provenance:
     event, ingress = arrival.event, arrival.ingress
     return Provenance(
-        id=event.id,
-        source=event.source,
-        type=event.type,
-        principal=ingress.principal,
-        stream=ingress.stream,
-        mark=ingress.mark,
-        ingress_ms=ingress.ingress_ms,
-        cluster=ingress.cluster,
-        time=event.time,
-        hlc=hlc,
+        event.id,
+        event.source,
+        event.type,
+        ingress.principal,
+        ingress.stream,
+        ingress.mark,
+        ingress.ingress_ms,
+        ingress.cluster,
+        event.time,
+        hlc,
     )
 
 
 def _version(arrival: Arrival, before: Version | None, generation: int, now_ms: int) -> Version:
     artifact, body = arrival.event.artifact, arrival.incoming.body
     is_json = body[:1] == b"{" or _embeds(body)
-    taken = [] if before is None else before.taken
-    remember(arrival.taken, taken, VERSION_TAKEN_MAX)
     return Version(
-        generation=generation,
-        digest=_digest(artifact, before),
-        action=artifact.action,
-        ingress=arrival.ingress_text,
-        headers=arrival.incoming.headers,
-        body=msgspec.Raw(body if is_json else b'"' + b2a_base64(body, newline=False) + b'"'),
-        body_is_base64=not is_json,
-        accepted_ms=now_ms,
-        taken=taken,
+        generation,
+        _digest(artifact, before),
+        artifact.action,
+        arrival.ingress_text,
+        arrival.incoming.headers,
+        msgspec.Raw(body if is_json else b'"' + b2a_base64(body, newline=False) + b'"'),
+        not is_json,
+        now_ms,
+        arrival.taken if before is None else remembered(arrival.taken, before.taken_hashes, VERSION_TAKEN_MAX),
     )
 
 

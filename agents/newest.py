@@ -29,6 +29,12 @@ def greatest(current: str, candidate: str) -> str:
     return candidate if ours is None or theirs >= ours else current
 
 
+def is_beyond(current: str, candidate: str) -> bool:
+    """Whether the candidate is greater by SemVer 2 than `current`, and not only as great: then it cannot be among those before."""
+    ours, theirs = precedence(current), precedence(candidate)
+    return ours is not None and theirs is not None and theirs > ours
+
+
 #: (major, minor, patch, 1 for a release or 0 for a pre-release, its identifiers): compares as SemVer says.
 Precedence = tuple[int, int, int, int, tuple[tuple[int, int, str], ...]]
 

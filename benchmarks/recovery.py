@@ -176,7 +176,7 @@ def _record(number: int, spell: Callable[[bytes], bytes]) -> tuple[int, dict[str
         headers={},
         body=msgspec.Raw(body(number, artifact, count + 1)),
         accepted_ms=1_795_000_000_000 + number,
-        taken=[f"{number:024x}"],
+        taken_hashes=f"{number:016x} ",
     )
     return partition_of(name.encode(), PARTITIONS), {"key": spell(version_key(name, version(count + 1))), "value": _encode(value)}
 

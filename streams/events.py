@@ -17,6 +17,9 @@ class Action(StrEnum):
     MODIFIED = "modified"
     DELETED = "deleted"
 
+    #: Enum's own is written in Python.
+    __hash__ = str.__hash__
+
 
 class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an event says about which artifact.

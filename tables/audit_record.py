@@ -36,6 +36,9 @@ class Outcome(StrEnum):
     LOGIN_REFUSED = "login_refused"
     KEY = "key"  # an API key was made or revoked
 
+    #: Enum's own is written in Python; these count events.
+    __hash__ = str.__hash__
+
 
 class AuditRecord(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     """What became of one event, delivery or command. `id` is made from a log position, so a repetition has the same."""

@@ -70,8 +70,9 @@ class Head(msgspec.Struct, omit_defaults=True, gc=False):
     action: Action = Action.PUBLISHED
     newest: str = ""  # greatest version by SemVer among those accepted and not deleted
     sync: dict[str, Sync] = {}
-    taken: list[str] = []  # hashes of the newest taken (principal, source, id), oldest first, bounded
+    taken_hashes: str = ""  # of the newest taken (principal, source, id), oldest first, bounded: `agents/dedup.py`
     accepted: int = 0  # events ever accepted
+    has_deleted: bool = False  # a deletion was accepted: `newest` may have been lower since than it once was
     parked: int = 0
     holds: list[str] = []
 
@@ -87,7 +88,7 @@ class Version(msgspec.Struct, omit_defaults=True, gc=False):
     body: msgspec.Raw  # the original body, if it is JSON; else a JSON string of base64 (`body_is_base64`)
     body_is_base64: bool = False
     accepted_ms: int = 0
-    taken: list[str] = []  # hashes of (principal, source, id) that were folded into this version, bounded
+    taken_hashes: str = ""  # of the (principal, source, id) that were folded into this version, bounded
 
 
 class Quarantined(msgspec.Struct, omit_defaults=True, gc=False):

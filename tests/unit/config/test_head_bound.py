@@ -54,7 +54,7 @@ def head(pairs: int) -> bytes:
             generation=COUNT,
             provenance=provenance,
             sync={f"{index:042}": pair for index in range(pairs)},
-            taken=[event_hash("p", "s", "i")] * HEAD_TAKEN_MAX,
+            taken_hashes=event_hash("p", "s", "i") * HEAD_TAKEN_MAX,
             accepted=COUNT,
             parked=COUNT,
         )
