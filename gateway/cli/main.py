@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.auth_commands import auth
+from gateway.cli.keys_commands import keys
 from gateway.cli.options import BaseDir, Config, Output
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(auth)
+app.add_typer(keys)
 
 
 @app.command()
