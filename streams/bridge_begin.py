@@ -91,5 +91,6 @@ def _checkpoint(
         instance="",
         at_ms=0,
         server=server,
+        buckets=before.buckets if before and goes_on else {},
         marks={p: mark for p, mark in before.marks.items() if p not in lost} if before else {},
     )

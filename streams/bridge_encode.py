@@ -18,6 +18,7 @@ from streams.events import Incoming
 from streams.ingress import HEADER
 from streams.nats_pull import Arrived
 from streams.partition import partition_of
+from streams.rate_limits import RateLimits
 from streams.settings import Limits
 
 log = structlog.get_logger(__name__)
@@ -43,18 +44,29 @@ class Round(msgspec.Struct):
     sequence: int
     ingress_ns: int
     pending: int
+    buckets: dict[str, int] = {}
 
 
 class Encoder:
     """Knows the next sequence, so that nothing can be passed over. One per serving of a stream."""
 
     def __init__(
-        self, *, stream: str, incarnation: int, principal: str, cluster: str, first: int, partitions: int, limits: Limits
+        self,
+        *,
+        stream: str,
+        incarnation: int,
+        principal: str,
+        cluster: str,
+        first: int,
+        partitions: int,
+        limits: Limits,
+        rate_limits: RateLimits | None = None,
     ) -> None:
         self._stream = stream
         self._next = first
         self._partitions = partitions
         self._limits = limits
+        self._rate_limits = rate_limits or None
         self._head = f"{stream} {incarnation} ".encode("ascii")
         self._tails = {door: f" {door} {principal} {cluster}".encode("ascii") for door in ("nats", "http")}
         self._unknown = f"unknown/{principal}"
@@ -66,6 +78,7 @@ class Encoder:
         open_batches: dict[int, list[Any]] = {}
         last: dict[int, bytes] = {}
         records, payload_bytes, sequence, ns, pending = 0, 0, self._next - 1, 0, 0
+        rate_limits = self._rate_limits
         for reply, raw_headers, body in messages:
             sequence, ns, pending = position_of(reply)
             if sequence > self._next:
@@ -79,9 +92,12 @@ class Encoder:
             parts = self._split(body, headers)
             for index, part in enumerate(parts):
                 identity = b"%b%d %d %d%b" % (self._head, sequence, index, ms, tail)
+                if rate_limits is not None and (over := rate_limits.over(ns)):
+                    identity += b" " + over.encode("ascii")
                 last[self._append(open_batches, new_batch, part, ms, identity)] = identity
             records += len(parts)
-        return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending)
+        buckets = rate_limits.full_ns if rate_limits is not None else {}
+        return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending, buckets)
 
     def _append(self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], part: Part, ms: int, identity: bytes) -> int:
         """Returns the partition."""

@@ -30,7 +30,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     `offsets` are the log offsets behind the last record that it caused in each partition; `created` and `ingress_ns` (of the message
     at `sequence`, 0 where unknown) tell whether the stream is still the one that is meant; so does the log, which is asked when `server`,
     the nats-server's id, has changed. `marks` are of the records right before `offsets`: whether the log has them still, or has lost its tail
-    and grown again. `instance` wrote it, at `at_ms`.
+    and grown again. `buckets` are the rate limits' as `sequence` left them. `instance` wrote it, at `at_ms`.
     """
 
     stream: str
@@ -42,6 +42,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     instance: str
     at_ms: int
     server: str = ""
+    buckets: dict[str, int] = {}
     marks: dict[int, Mark] = {}
 
 

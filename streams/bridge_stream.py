@@ -46,6 +46,7 @@ from streams.nats_streams import (
     stream_name,
     stream_state,
 )
+from streams.rate_limits import RateLimits, limits_of
 from streams.settings import Settings
 from streams.together import run_together
 
@@ -132,7 +133,7 @@ class StreamBridge:
             await puller.start(start.first)
             rounds: asyncio.Queue[tuple[Taken, Round]] = asyncio.Queue(maxsize=1)
             await run_together(
-                self._read(puller, self._encoder(start), appender, rounds),
+                self._read(puller, self._encoder(start, keeper), appender, rounds),
                 self._append(puller, appender, rounds, lease, keeper),
                 keeper.keep(),
                 self._keep_house(keeper),
@@ -146,7 +147,7 @@ class StreamBridge:
         self._checkpoint = keeper.latest
         return begun.start
 
-    def _encoder(self, start: Start) -> Encoder:
+    def _encoder(self, start: Start, keeper: CheckpointKeeper) -> Encoder:
         return Encoder(
             stream=self._stream,
             incarnation=start.incarnation,
@@ -155,6 +156,7 @@ class StreamBridge:
             first=start.first,
             partitions=self._settings.kafka.partitions,
             limits=self._settings.limits,
+            rate_limits=RateLimits(limits_of(self._settings, self._principal), keeper.latest.buckets),
         )
 
     async def _read(
@@ -187,6 +189,7 @@ class StreamBridge:
             keeper.advance(
                 sequence=round_.sequence,
                 ingress_ns=round_.ingress_ns,
+                buckets=round_.buckets,
                 offsets=known.offsets | ends,
                 marks=known.marks | marks,
             )
