@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
-from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
 from streams.settings_audit import Audit, VerifyKey
+from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
 from streams.settings_policies import Policy, duplicated
 
 __all__ = [
-    "Binding",
     "Audit",
+    "Binding",
     "Model",
     "Name",
     "Pattern",
@@ -31,8 +31,8 @@ __all__ = [
     "SecretRef",
     "Settings",
     "Verb",
-    "glob",
     "VerifyKey",
+    "glob",
 ]
 
 
@@ -98,6 +98,10 @@ class Worker(Model):
     chunk_bytes_max: int = Field(4 << 20, ge=1024)
     mailbox_chunks_max: int = Field(4, ge=1)
     mailbox_receipts_max: int = Field(10_000, ge=1)
+    #: From one turn of a partition to its next under load; idle ones begin at once, full ones too.
+    turn_interval_s: float = Field(0.01, ge=0, le=1)
+    #: How long receipts wait for events that share their transaction.
+    receipts_wait_s: float = Field(0.02, ge=0, le=1)
     standby_replicas: int = Field(1, ge=0, le=8)
     block_cache_bytes: int = Field(64 << 20, ge=1 << 20)
     http_host: str = "127.0.0.1"
@@ -182,11 +186,6 @@ class Route(Model):
     newest: Literal["accepted", "semver"] = "accepted"
 
 
-class Settings(Model):
-    """The whole of `syncmaster.yaml`."""
-
-    cluster: Name
-    kafka: Kafka = Kafka()
 _OF_ONE_PROCESS: dict[str, Any] = {
     "worker": {"data_dir", "http_host", "http_port"},
     "bridge": {"http_host", "http_port"},
@@ -194,17 +193,22 @@ _OF_ONE_PROCESS: dict[str, Any] = {
 }
 
 
+class Settings(Model):
+    """The whole of `syncmaster.yaml`."""
+
+    cluster: Name
+    kafka: Kafka = Kafka()
     nats: Nats = Nats()
     limits: Limits = Limits()
     worker: Worker = Worker()
     bridge: Bridge = Bridge()
     gateway: Gateway = Gateway()
+    audit: Audit = Audit()
     principals: dict[Name, Principal] = Field({})
     roles: dict[Name, Role] = Field({})
     bindings: tuple[Binding, ...] = ()
     components: dict[Name, Component] = Field({})
     routes: tuple[Route, ...] = ()
-    audit: Audit = Audit()
     policies: tuple[Policy, ...] = ()
 
     @model_validator(mode="after")
