@@ -98,10 +98,6 @@ class Worker(Model):
     chunk_bytes_max: int = Field(4 << 20, ge=1024)
     mailbox_chunks_max: int = Field(4, ge=1)
     mailbox_receipts_max: int = Field(10_000, ge=1)
-    #: From one turn of a partition to its next under load; idle ones begin at once, full ones too.
-    turn_interval_s: float = Field(0.01, ge=0, le=1)
-    #: How long receipts wait for events that share their transaction.
-    receipts_wait_s: float = Field(0.02, ge=0, le=1)
     standby_replicas: int = Field(1, ge=0, le=8)
     block_cache_bytes: int = Field(64 << 20, ge=1 << 20)
     http_host: str = "127.0.0.1"
