@@ -14,7 +14,7 @@ from gateway.context import Context
 from gateway.openapi import build_openapi
 from gateway.problems import Problem, problem_for
 from gateway.registry import CONTEXT, KEYRING, Registry, add_routes
-from gateway.routes import artifacts, authz, components, events, keys, quarantine, status, sync
+from gateway.routes import artifacts, authz, components, events, holds, keys, quarantine, status, sync
 from streams import metrics
 
 _log = structlog.get_logger(__name__)
@@ -24,6 +24,7 @@ REGISTRIES: list[Registry] = [
     components.routes,
     sync.routes,
     events.routes,
+    holds.routes,
     quarantine.routes,
     authz.routes,
     keys.routes,

@@ -6,8 +6,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
+from agents.hold_watch import HoldWatch
+from gateway.door_rates import DoorRates
 from gateway.problems import NotFound, Unavailable
 from gateway.refusals import Refusals
 from streams.command_log import CommandLog
@@ -87,6 +90,15 @@ class Context:
     refusals: Refusals
     restore_rate: RestoreRate = field(default_factory=RestoreRate)
     beat: Beat = field(default_factory=Beat)
+
+    @cached_property
+    def watch(self) -> HoldWatch:
+        """The holds in effect, compiled."""
+        return HoldWatch(self.control)
+
+    @cached_property
+    def door_rates(self) -> DoorRates:
+        return DoorRates(self.settings)
 
     def require_ready(self) -> None:
         """A list that is not complete must not look as if it were."""

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 State = Literal["in_sync", "behind", "failed"]
+HoldVerb = Literal["hold", "pause", "halt"]
 
 
 def rfc3339(ms: int) -> str | None:
@@ -19,8 +20,24 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class HoldView(Answer):
+    """Why nothing is delivered. No artifacts: of all; no component: to all. Made by a principal, or by a policy, the `rule`."""
+
+    id: str
+    verb: HoldVerb
+    artifacts: list[str]
+    component: str
+    principal: str
+    rule: str
+    reason: str
+    since: str | None
+
+
 class PairView(Answer):
-    """One component and one artifact: desired against delivered. `since` is when it left, or came into, `in_sync`."""
+    """One component and one artifact: desired against delivered. `since` is when it left, or came into, `in_sync`.
+
+    `held`: no attempt begins, because of this hold; what is not in sync waits for its release.
+    """
 
     state: State
     version: str
@@ -32,6 +49,7 @@ class PairView(Answer):
     last_error: str
     deliveries: int
     superseded: int
+    held: HoldView | None
 
 
 class ProvenanceView(Answer):
@@ -57,7 +75,7 @@ class ArtifactView(Answer):
     action: str
     accepted: int
     parked: int
-    holds: list[str]
+    holds: list[HoldView]
     provenance: ProvenanceView
     sync: dict[str, PairView]
 
@@ -73,7 +91,10 @@ class VersionView(Answer):
 
 
 class ComponentView(Answer):
-    """One component and how far it is. `oldest` is its pair that has been out of step longest."""
+    """One component and how far it is. `oldest` is its pair that has been out of step longest.
+
+    `holds` stop all its deliveries; so many others stop those of some artifacts.
+    """
 
     name: str
     description: str
@@ -90,6 +111,8 @@ class ComponentView(Answer):
     oldest: str | None
     oldest_since: str | None
     oldest_s: float
+    holds: list[HoldView]
+    holds_of_artifacts: int
 
 
 class OutOfStepView(PairView):
@@ -202,6 +225,8 @@ class StatusView(Answer):
     outcomes: dict[str, int]
     components: list[ComponentView]
     most_out_of_step: list[OutOfStepView]
+    holds: list[HoldView]
+    holds_more: int
     replica: RestoreView
 
 

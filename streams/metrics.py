@@ -21,6 +21,11 @@ BRIDGE_STATE = Gauge("syncmaster_bridge_serving", "1 while this process serves t
 BRIDGE_RESTARTS = Counter(
     "syncmaster_bridge_restarts_total", "Times a stream was started again from its checkpoint.", ["principal", "reason"]
 )
+RATE_LIMITED = Counter(
+    "syncmaster_rate_limited_events_total",
+    "Events beyond a rate limit: stamped by the bridge, or turned away.",
+    ["principal", "door"],
+)
 BRIDGE_APPEND_SECONDS = Histogram(
     "syncmaster_bridge_append_seconds", "From a batch's first record to the log's acknowledgement.", buckets=_SECONDS
 )
@@ -33,9 +38,7 @@ CHUNK_RECORDS = Histogram("syncmaster_chunk_records", "Records in a chunk.", ["t
 UNIT_SECONDS = Histogram("syncmaster_unit_of_work_seconds", "One turn: judging, transaction, RocksDB.", buckets=_SECONDS)
 UNIT_ABORTS = Counter("syncmaster_unit_of_work_aborts_total", "Transactions given up; work went on from the marker.", ["reason"])
 LOG_LAG = Gauge("syncmaster_log_lag_records", "Records in the topic beyond the marker.", ["topic", "partition"])
-POLICY_FAILURES = Counter(
-    "syncmaster_policy_failures_total", "Times a policy could not be evaluated and refused.", ["policy"]
-)
+POLICY_FAILURES = Counter("syncmaster_policy_failures_total", "Times a policy could not be evaluated and refused.", ["policy"])
 MARKER_AGE = Gauge(
     "syncmaster_marker_age_seconds", "Since the partition's marker last moved while there was work.", ["partition"]
 )
@@ -48,8 +51,17 @@ TABLE_BYTES = Gauge("syncmaster_table_bytes", "Bytes of the store on disk.", ["p
 # -- sync --------------------------------------------------------------------------------------------------------------------
 OUT_OF_STEP = Gauge("syncmaster_out_of_step_pairs", "(artifact, component) pairs that are not in sync.", ["component", "state"])
 OLDEST_OUT_OF_STEP = Gauge("syncmaster_out_of_step_oldest_seconds", "Age of the oldest pair that is not in sync.", ["component"])
+HELD_PAIRS = Gauge(
+    "syncmaster_held_pairs", "Pairs whose delivery waits under a hold, as far as this worker remembers.", ["component"]
+)
 ATTEMPTS = Counter("syncmaster_delivery_attempts_total", "Delivery attempts.", ["component", "outcome"])
 DELIVERY_SECONDS = Histogram("syncmaster_delivery_seconds", "One attempt.", ["component", "outcome"], buckets=_SECONDS)
+
+# -- control -----------------------------------------------------------------------------------------------------------------
+HOLDS = Gauge("syncmaster_holds", "Holds in effect, as this gateway knows them.", ["verb"])
+CONTROL_AGE = Gauge(
+    "syncmaster_control_age_seconds", "Age of what is known of holds and keys; a worker with more than 0.7 begins no delivery."
+)
 
 # -- gateway -----------------------------------------------------------------------------------------------------------------
 REPLICA_LAG = Gauge("syncmaster_replica_lag_records", "Changelog records that the read replica has yet to apply.")

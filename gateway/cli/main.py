@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.auth_commands import auth
+from gateway.cli.holds_commands import add_hold_commands
 from gateway.cli.keys_commands import keys
 from gateway.cli.options import BaseDir, Config, Output
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(auth)
 app.add_typer(keys)
+add_hold_commands(app)
 
 
 @app.command()

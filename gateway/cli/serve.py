@@ -144,6 +144,9 @@ class WorkerHealth:
                 self._measure(self._running[0])
 
     def _measure(self, app: SyncApp) -> None:
+        metrics.CONTROL_AGE.set(app.watch.age_s)
+        for name, sink in app.sinks.items():
+            metrics.HELD_PAIRS.labels(name).set(sink.statistics().held)
         for number, actor in app.partitions.served.items():
             age_s = monotonic() - actor.moved_at_s if actor.has_work else 0.0
             metrics.MARKER_AGE.labels(str(number)).set(age_s)

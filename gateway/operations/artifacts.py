@@ -7,6 +7,7 @@ import hashlib
 from agents.authz import May, Resource
 from gateway import cursors
 from gateway.context import Context
+from gateway.operations.holds import hold_view
 from gateway.questions import ArtifactsQuery, PageQuery
 from gateway.tokens import Token
 from gateway.views import ArtifactsPage, ArtifactView, PairView, ProvenanceView, VersionsPage, VersionView, rfc3339
@@ -20,8 +21,8 @@ def get_artifact(context: Context, key: str) -> tuple[str, ArtifactView]:
     found = context.queries.artifact(key)
     if found is None:
         raise context.unknown("artifact.unknown", "no event about this artifact has been accepted")
-    raw, head = found
-    return f'"{head.generation}-{hashlib.sha256(raw).hexdigest()[:16]}"', artifact_view(context, key, head)
+    view = artifact_view(context, key, found[1])
+    return f'"{view.generation}-{hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:16]}"', view
 
 
 def list_artifacts(context: Context, query: ArtifactsQuery, may_read: May) -> ArtifactsPage:
@@ -52,6 +53,7 @@ def list_versions(context: Context, key: str, query: PageQuery) -> VersionsPage:
 
 def artifact_view(context: Context, key: str, head: Head) -> ArtifactView:
     kind, _, name = key.partition("/")
+    holds = context.watch.holds.of_artifact(key)
     return ArtifactView(
         key=key,
         kind=kind,
@@ -63,15 +65,23 @@ def artifact_view(context: Context, key: str, head: Head) -> ArtifactView:
         action=head.action,
         accepted=head.accepted,
         parked=head.parked,
-        holds=head.holds,
+        holds=[hold_view(hold) for hold in holds if hold.component in ("", *head.sync)],
         provenance=_provenance(head.provenance, context.queries.partition(key)),
-        sync={component: PairView(**pair_fields(pair)) for component, pair in sorted(head.sync.items())},
+        sync=pair_views(context, key, head),
     )
 
 
-def pair_fields(pair: Sync) -> dict[str, object]:
+def pair_views(context: Context, artifact: str, head: Head) -> dict[str, PairView]:
+    """By component."""
+    pairs = sorted(head.sync.items())
+    return {name: PairView.model_validate(pair_fields(context, artifact, name, pair)) for name, pair in pairs}
+
+
+def pair_fields(context: Context, artifact: str, component: str, pair: Sync) -> dict[str, object]:
     """What `PairView` and those derived from it have in common."""
+    hold = context.watch.holds.blocks(artifact, component)
     return {
+        "held": hold and hold_view(hold),
         "state": pair.state.value,
         "version": pair.version,
         "desired": pair.desired,

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from agents.authz import May, Resource
 from gateway.context import Context
+from gateway.operations.holds import hold_view
 from gateway.problems import NotFound
 from gateway.views import ComponentsPage, ComponentView, rfc3339
 from streams.settings import Component, HttpSink, NatsSink, Sink
@@ -34,6 +35,7 @@ def component_views(context: Context) -> list[ComponentView]:
 def component_view(context: Context, name: str, component: Component) -> ComponentView:
     counts = context.status.component(name)
     oldest = context.status.oldest(name)
+    holds = context.watch.holds.of_component(name)
     return ComponentView(
         name=name,
         description=component.description,
@@ -50,6 +52,8 @@ def component_view(context: Context, name: str, component: Component) -> Compone
         oldest=oldest.artifact if oldest else None,
         oldest_since=rfc3339(oldest.since_ms) if oldest else None,
         oldest_s=max(0.0, round(time.time() - oldest.since_ms / 1000, 3)) if oldest else 0.0,
+        holds=[hold_view(hold) for hold in holds if not hold.artifacts],
+        holds_of_artifacts=sum(bool(hold.artifacts) for hold in holds),
     )
 
 

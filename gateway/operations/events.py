@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from agents.authz import May, Resource
 from gateway.context import Context
-from gateway.operations.artifacts import pair_fields
+from gateway.operations.artifacts import pair_views
 from gateway.problems import Problem, Unavailable, unavailable
 from gateway.tokens import Token
-from gateway.views import EventsTaken, EventView, OutcomeView, PairView, TakenEvent, rfc3339
+from gateway.views import EventsTaken, EventView, OutcomeView, TakenEvent, rfc3339
 from streams.codec import check_time, decode_event, split
 from streams.errors import Malformed, Retriable
 from streams.events import Event, Incoming
@@ -31,6 +31,7 @@ async def publish_events(context: Context, principal: str, incoming: Incoming) -
     If NATS goes away in the middle of a batch, some events may have been taken: the batch can be sent again as it is.
     """
     events = _checked(context, incoming)
+    context.door_rates.admit(principal, len(events))
     taken: list[TakenEvent] = []
     for event, part in events:
         try:
@@ -73,9 +74,7 @@ def get_event(context: Context, source: str, ident: str, *, principal: str, call
         id=ident,
         outcomes=[_outcome(record) for record in records],
         artifact=artifact,
-        sync={name: PairView.model_validate(pair_fields(pair)) for name, pair in sorted(stored[1].sync.items())}
-        if stored
-        else {},
+        sync=pair_views(context, artifact, stored[1]) if stored else {},
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from itertools import islice
+from typing import get_args
 
 from gateway.context import Context
 from gateway.operations.components import component_views
+from gateway.operations.holds import hold_view
 from gateway.operations.sync import out_of_step_views
-from gateway.views import LiveView, PartitionView, RestoreView, StatusView
+from gateway.views import HoldVerb, LiveView, PartitionView, RestoreView, StatusView
 from streams import metrics
 from streams.publisher import DoorState
 
@@ -28,6 +31,8 @@ def get_status(context: Context) -> StatusView:
         outcomes=dict(sorted(context.audit.outcomes().items())),
         components=components,
         most_out_of_step=[view for pair in pairs for view in out_of_step_views(context, pair.artifact, pair.component)],
+        holds=list(map(hold_view, islice(context.watch.holds, _MOST))),
+        holds_more=max(0, len(context.watch.holds) - _MOST),
         replica=get_restore(context),
     )
 
@@ -74,6 +79,9 @@ def observe(context: Context) -> None:
         metrics.OUT_OF_STEP.labels(view.name, "behind").set(view.behind)
         metrics.OUT_OF_STEP.labels(view.name, "failed").set(view.failed)
         metrics.OLDEST_OUT_OF_STEP.labels(view.name).set(view.oldest_s)
+    for verb in get_args(HoldVerb):
+        metrics.HOLDS.labels(verb).set(sum(hold.verb == verb for hold in context.watch.holds))
+    metrics.CONTROL_AGE.set(context.watch.age_s)
     metrics.REPLICA_LAG.set(get_restore(context).remaining)
 
 

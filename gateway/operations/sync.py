@@ -62,7 +62,11 @@ def out_of_step_views(context: Context, artifact: str, component: str) -> list[O
     pair = found[1].sync.get(component) if found else None
     if pair is None or pair.state is SyncState.IN_SYNC:
         return []
-    return [OutOfStepView.model_validate({"artifact": artifact, "component": component, **pair_fields(pair)})]
+    return [
+        OutOfStepView.model_validate(
+            {"artifact": artifact, "component": component, **pair_fields(context, artifact, component, pair)}
+        )
+    ]
 
 
 async def trigger_sync(
