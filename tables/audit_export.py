@@ -72,5 +72,5 @@ def verify_lines(lines: Iterable[bytes], trust: Trust, extra: Iterable[Checkpoin
             count += 1
     report = verification.report()
     if not isinstance(end, End) or end.items != count:
-        report.faults.append(Fault("cut", -1, 0, None, f"the file is not whole: its `end` does not stand behind {count} items"))
+        report.faults.append(Fault("cut", None, 0, None, f"the file is not whole: its `end` does not stand behind {count} items"))
     return report

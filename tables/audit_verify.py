@@ -39,15 +39,17 @@ class Anchor(msgspec.Struct, frozen=True, tag="marker", tag_field="kind"):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """The first thing that is wrong in a partition. `offset` is where it shows; None behind the last record."""
+    """The first thing that is wrong in a partition, or (None) with a file as such. `offset` is where it shows, if at a record."""
 
     kind: Kind
-    partition: int
+    partition: int | None
     seq: int
     offset: int | None
     detail: str
 
     def __str__(self) -> str:
+        if self.partition is None:
+            return f"{self.kind}: {self.detail}"
         where = f"partition {self.partition}, seq {self.seq}" + ("" if self.offset is None else f", offset {self.offset}")
         return f"{self.kind}: {where}: {self.detail}"
 

@@ -58,5 +58,5 @@ def verified(*items: Line, trust: Trust = TRUST, begins: dict[int, int] | None =
     return verify_lines(export(*items, begins=begins, partitions=partitions), trust)
 
 
-def faults(report: Report) -> list[tuple[str, int, int, int | None]]:
+def faults(report: Report) -> list[tuple[str, int | None, int, int | None]]:
     return [(fault.kind, fault.partition, fault.seq, fault.offset) for fault in report.faults]

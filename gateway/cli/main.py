@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.audit_commands import audit
 from gateway.cli.auth_commands import auth
 from gateway.cli.holds_commands import add_hold_commands
 from gateway.cli.keys_commands import keys
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(audit)
 app.add_typer(auth)
 app.add_typer(keys)
 add_hold_commands(app)
