@@ -45,6 +45,7 @@ class Round(msgspec.Struct):
     ingress_ns: int
     pending: int
     buckets: dict[str, int] = {}
+    limited: int = 0
 
 
 class Encoder:
@@ -78,7 +79,7 @@ class Encoder:
         open_batches: dict[int, list[Any]] = {}
         last: dict[int, bytes] = {}
         records, payload_bytes, sequence, ns, pending = 0, 0, self._next - 1, 0, 0
-        rate_limits = self._rate_limits
+        rate_limits, limited = self._rate_limits, 0
         for reply, raw_headers, body in messages:
             sequence, ns, pending = position_of(reply)
             if sequence > self._next:
@@ -94,10 +95,11 @@ class Encoder:
                 identity = b"%b%d %d %d%b" % (self._head, sequence, index, ms, tail)
                 if rate_limits is not None and (over := rate_limits.over(ns)):
                     identity += b" " + over.encode("ascii")
+                    limited += 1
                 last[self._append(open_batches, new_batch, part, ms, identity)] = identity
             records += len(parts)
         buckets = rate_limits.full_ns if rate_limits is not None else {}
-        return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending, buckets)
+        return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending, buckets, limited)
 
     def _append(self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], part: Part, ms: int, identity: bytes) -> int:
         """Returns the partition."""

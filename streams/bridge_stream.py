@@ -203,6 +203,8 @@ class StreamBridge:
         metrics.BRIDGE_MESSAGES.labels(self._principal).inc(round_.messages)
         metrics.BRIDGE_RECORDS.labels(self._principal).inc(round_.records)
         metrics.BRIDGE_LAG.labels(self._principal).set(round_.pending)
+        if round_.limited:
+            metrics.RATE_LIMITED.labels(self._principal, "bridge").inc(round_.limited)
         self._bytes_since += round_.payload_bytes
         if self._bytes_since > _EARLY_PART * self._settings.nats.stream_bytes_max:
             self._untidy.set()

@@ -32,6 +32,7 @@ async def publish_events(context: Context, principal: str, incoming: Incoming) -
     """
     events = _checked(context, incoming)
     context.door_rates.admit(principal, len(events))
+    context.door_rates.admit(principal, len(events))
     taken: list[TakenEvent] = []
     for event, part in events:
         try:

@@ -21,7 +21,7 @@ BATCH = "application/cloudevents-batch+json"
     verbs=("publish",),
     judged=True,
     status=202,
-    refusals=(408, 503),
+    refusals=(408, 429, 503),
     accepts=(STRUCTURED, BATCH, "application/json"),
 )
 async def publish_events(call: Call) -> Reply[EventsTaken]:

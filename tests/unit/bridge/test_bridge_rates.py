@@ -35,6 +35,7 @@ def test_what_exceeds_the_rate_is_stamped_and_not_lost() -> None:
     """Every message is a record with its own bytes; those over the rate name the policy."""
     encoded = encoder(SLOW).encode([arrived(n, event(n)) for n in range(1, 6)], Batch)
     assert list(over(encoded).values()) == ["", "", "", "slow", "slow"]
+    assert encoded.limited == 2
     assert {record["value"] for record in records(encoded)} == {event(n) for n in range(1, 6)}
 
 
