@@ -18,14 +18,20 @@ from tables.overlay import Overlay
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A decoded event together with what it arrived as; `taken` is its hash for dedup."""
+    """A decoded event together with what it arrived as; `taken` is its hash for dedup, `id` that of the audit record about it.
+
+    `command` is that of the release which brought it out of quarantine.
+    """
 
     event: Event
     incoming: Incoming
     ingress: Ingress
     ingress_text: str
     taken: str
+    key: bytes
     version_key: bytes
+    id: str
+    command: str = ""
 
 
 def accept(  # noqa: PLR0917 - on the path of every event, where keywords cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,9 +11,10 @@ from msgspec.structs import replace
 from agents import sync_state
 from agents.log_outputs import settle_logs
 from agents.newest import newest
+from agents.release import discard, release
 from agents.routing import Target
 from agents.turn_state import TurnState
-from streams.commands import Command
+from streams.commands import Command, CommandVerb, about_principal
 from tables.audit_record import Outcome as Word
 from tables.model import Head
 
@@ -21,22 +23,62 @@ _decode = msgspec.json.Decoder(Command).decode
 
 def take_command(state: TurnState, record: Any) -> None:
     state.marker.commands = record.offset + 1
-    command, artifact = _decode(record.value), record.key.decode()
+    command = _decode(record.value)
+    _HANDLERS[command.verb](state, command, record.key.decode(), f"commands-{state.partition}-{record.offset}")
+
+
+def _sync(state: TurnState, command: Command, artifact: str, audit_id: str) -> None:
     head = state.overlay.head(artifact)
     targets = _commanded(state, artifact, command)
     if head is not None and targets:
         _desire_again(state, artifact, head, targets, command)
     state.audit.add(
-        f"commands-{state.partition}-{record.offset}",
+        audit_id,
         Word.COMMAND,
         artifact,
         principal=command.principal,
         component=command.component,
         code=command.verb if head is not None and targets else f"{command.verb}.nothing_to_do",
         detail=command.reason,
+        rule=command.rule,
         generation=0 if head is None else head.generation + bool(targets),
         command=command.id,
+        remote=command.remote,
     )
+
+
+def _record(state: TurnState, command: Command, key: str, audit_id: str) -> None:
+    """It has taken effect elsewhere, or is no more than news: it is audited, in the chain of whichever partition its key belongs to."""
+    state.audit.add(
+        audit_id,
+        _word(command),
+        "" if key == about_principal(command.principal) else key,
+        principal=command.principal,
+        component=command.component,
+        code=command.code or command.verb,
+        detail="; ".join(filter(None, (command.subject, command.detail, command.reason))),
+        rule=command.rule,
+        command=command.id,
+        remote=command.remote,
+    )
+
+
+def _word(command: Command) -> Word:
+    if command.verb != "record":
+        return Word.COMMAND
+    return Word.KEY if command.code.startswith("key.") else Word.LOGIN_REFUSED
+
+
+_HANDLERS: dict[CommandVerb, Callable[[TurnState, Command, str, str], None]] = {
+    "sync": _sync,
+    "quarantine.release": release,
+    "quarantine.discard": discard,
+    "hold": _record,
+    "pause": _record,
+    "halt": _record,
+    "release": _record,
+    "record": _record,
+}
 
 
 def _commanded(state: TurnState, artifact: str, command: Command) -> list[Target]:

@@ -1,7 +1,8 @@
 """What one event changes: the hot path.
 
 For each record: dedup by identity -> decode and validate -> dedup by (principal, source, id) -> may this principal publish it ->
-fold into head and version -> audit. A record that is bad costs only itself.
+does it wait behind another -> policies -> fold into head and version -> audit. A record that is bad costs only itself; one that is
+parked (`parking.py`) makes its artifact's later ones wait. What comes out of quarantine is judged here again (`release.py`).
 """
 
 from __future__ import annotations
@@ -9,21 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from agents.dedup import event_hash, is_duplicate, is_repeated
 from agents.delivery import event_record
+from agents.event_audit import audit_event
 from agents.fold import Arrival, accept
 from agents.log_outputs import log_records, settle_logs
 from agents.newest import is_beyond
+from agents.parking import keep, park, queue_behind
+from agents.policies import Case, Verdict
 from agents.quarantine import names_of, quarantined
 from agents.routing import Target
 from agents.turn_state import TurnState
 from streams.codec import check_time, decode_event
 from streams.errors import Malformed, NotAllowed
-from streams.events import Event, Incoming
+from streams.events import Incoming
 from streams.ingress import HEADER, Ingress
-from streams.metrics import type_label
-from streams.settings import Limits
-from tables.audit_record import AuditRecord
 from tables.audit_record import Outcome as Word
 from tables.model import SEP, Head, Version
 from tables.overlay import Overlay
@@ -45,43 +48,76 @@ def take_event(state: TurnState, record: Any) -> None:
         state.repeated += 1
         return
     state.marker.marks[ingress.stream] = mark
+    audit_id = f"events-{state.partition}-{record.offset}"
     try:
-        event = _decoded(record, incoming, ingress, state.rules.limits)
+        arrival = arrived(state, record.key, incoming, ingress, ingress_text.decode(), audit_id)
     except Malformed as exc:
-        _quarantine(state, record, ingress, incoming, exc)
+        ident = f"events-{state.partition:05d}-{record.offset:020d}"
+        set_aside(state, record.key.decode(), incoming, ingress, exc, ident=ident, audit_id=audit_id)
         return
-    taken = event_hash(ingress.principal, event.source, event.id)
-    version_key = record.key + SEP + event.artifact.version.encode()
-    _judge(state, record, Arrival(event, incoming, ingress, ingress_text.decode(), taken, version_key))
+    verdict = judge(state, arrival)
+    if verdict is not None:
+        park(state, arrival, verdict)
 
 
-def _decoded(record: Any, incoming: Incoming, ingress: Ingress, limits: Limits) -> Event:
+def arrived(  # noqa: PLR0917 - on the path of every event, where keywords cost
+    state: TurnState, key: bytes, incoming: Incoming, ingress: Ingress, ingress_text: str, audit_id: str
+) -> Arrival:
+    """Decoded and validated. Raises Malformed."""
+    limits = state.rules.limits
     event = decode_event(incoming, limits)
     check_time(event, ingress.ingress_ms, limits)
-    if event.artifact.key.encode() != record.key:
-        raise Malformed("key.mismatch", f"the record's key is {record.key!r}, the event is about {event.artifact.key!r}")
-    return event
+    if event.artifact.key.encode() != key:
+        raise Malformed("key.mismatch", f"the record's key is {key!r}, the event is about {event.artifact.key!r}")
+    taken = event_hash(ingress.principal, event.source, event.id)
+    return Arrival(event, incoming, ingress, ingress_text, taken, key, key + SEP + event.artifact.version.encode(), audit_id)
 
 
-def _judge(state: TurnState, record: Any, arrival: Arrival) -> None:
+def judge(state: TurnState, arrival: Arrival, waits: bool = True, waived: Sequence[str] = ()) -> Verdict | None:
+    """Everything but parking: the verdict of a policy that wants the event parked; None when all is done.
+
+    Those that come out of a queue do not wait behind others of their artifact (`waits`); policies in `waived` do not look at the event.
+    """
     artifact, overlay = arrival.event.artifact, state.overlay
     head = overlay.head(artifact.key)
     version = _known_version(head, arrival, overlay)
     if is_duplicate(arrival.taken, head, version):
-        audit_event(state, record, arrival, Word.DUPLICATE)
-        return
+        audit_event(state, arrival, Word.DUPLICATE)
+        return None
     try:
         state.rules.check_publish(arrival.ingress.principal, arrival.event)
     except NotAllowed as exc:
-        audit_event(state, record, arrival, Word.REFUSED, code=exc.code, detail=exc.detail, rule="may_publish")
-        return
+        audit_event(state, arrival, Word.REFUSED, code=exc.code, detail=exc.detail, rule="may_publish")
+        return None
+    if waits and overlay.lots and queue_behind(state, arrival):
+        return None
+    verdict = _verdict(state, arrival, head, version, waived)
+    if verdict is None:
+        _accept(state, arrival, head, version)
+        return None
+    if verdict.action == "quarantine":
+        return verdict
+    audit_event(state, arrival, Word.REFUSED, code=verdict.code, detail=verdict.detail, rule=verdict.rule)
+    return None
+
+
+def _verdict(
+    state: TurnState, arrival: Arrival, head: Head | None, version: Version | None, waived: Sequence[str]
+) -> Verdict | None:
+    """What the policies say. An event's time is that of its ingress, so that a repetition is judged alike; a released one's is now."""
+    ingress = replace(arrival.ingress, ingress_ms=state.now_ms) if arrival.command else arrival.ingress
+    return state.rules.policies.judge(Case(arrival.event, arrival.incoming, ingress, head, version), waived).verdict
+
+
+def _accept(state: TurnState, arrival: Arrival, head: Head | None, version: Version | None) -> None:
+    artifact, overlay = arrival.event.artifact, state.overlay
     targets = state.rules.routing.targets(artifact.key)
     held = _held_logs(state, artifact.key, targets) if state.holds else ()
     head = accept(arrival, head, version, targets, held, overlay, state.now_ms, state.hlc.tick())
-    _tell_logs(state, record, arrival, head, targets)
+    _tell_logs(state, arrival, head, targets)
     if state.holds or state.marker.held:
         settle_logs(state, artifact.key, head, targets)
-    audit_event(state, record, arrival, Word.ACCEPTED, generation=head.generation)
+    audit_event(state, arrival, Word.ACCEPTED, generation=head.generation)
 
 
 def _known_version(head: Head | None, arrival: Arrival, overlay: Overlay) -> Version | None:
@@ -95,7 +131,7 @@ def _held_logs(state: TurnState, artifact: str, targets: Iterable[Target]) -> se
     return {t.component for t in targets if t.sink_type == "log" and state.holds.blocks(artifact, t.component)}
 
 
-def _tell_logs(state: TurnState, record: Any, arrival: Arrival, head: Head, targets: Iterable[Target]) -> None:
+def _tell_logs(state: TurnState, arrival: Arrival, head: Head, targets: Iterable[Target]) -> None:
     """Components that read the log get their records, in this transaction."""
     value, version = b"", arrival.event.artifact.version
     for target in targets:
@@ -106,59 +142,33 @@ def _tell_logs(state: TurnState, record: Any, arrival: Arrival, head: Head, targ
             continue
         if sync.version == version:
             value = value or event_record(head.generation, arrival.event)
-            state.sync[target.component].append((record.key, value, []))
+            state.sync[target.component].append((arrival.key, value, []))
         else:  # the newest version was deleted: what the component needs now is another one
             state.sync[target.component] += log_records(state.overlay, arrival.event.artifact.key, target, sync)
 
 
-def audit_event(
+def set_aside(
     state: TurnState,
-    record: Any,
-    arrival: Arrival,
-    word: Word,
+    key: str,
+    incoming: Incoming,
+    ingress: Ingress,
+    why: Malformed,
     *,
-    generation: int = 0,
-    code: str = "",
-    detail: str = "",
-    rule: str = "",
+    ident: str,
+    audit_id: str,
+    command: str = "",
 ) -> None:
-    event, artifact, trail, principal = arrival.event, arrival.event.artifact, state.audit, arrival.ingress.principal
-    trail.append(
-        AuditRecord(  # in the order of its fields: names cost a third of a microsecond here
-            f"events-{state.partition}-{record.offset}",
-            trail.seq,
-            trail.at_ms,
-            word,
-            artifact.key,
-            principal,
-            event.source,
-            event.id,
-            event.type,
-            artifact.version,
-            artifact.digest or "",
-            generation,
-            "",
-            code,
-            detail,
-            rule,
-            trail.config,
-            arrival.ingress_text,
-        )
-    )
-    state.counts[word, type_label(event.type), principal] += 1
-
-
-def _quarantine(state: TurnState, record: Any, ingress: Ingress, incoming: Incoming, why: Malformed) -> None:
-    key, ident = record.key.decode(), f"events-{state.partition:05d}-{record.offset:020d}"
-    state.overlay.put_quarantined(key, ident, quarantined(incoming, ingress, why, state.now_ms))
+    """Keep what is not an event, under `ident`."""
+    keep(state, key, ident, quarantined(incoming, ingress, why, state.now_ms))
     state.audit.add(
-        f"events-{state.partition}-{record.offset}",
+        audit_id,
         Word.QUARANTINED,
         key,
         principal=ingress.principal,
         code=why.code,
         detail=why.detail,
         ingress=ingress.encode().decode(),
+        command=command,
         **names_of(incoming),
     )
     state.counts[Word.QUARANTINED, "other", ingress.principal] += 1

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from agents.authz import Authorizer, Decision, Resource
 from agents.backoff import Backoff
+from agents.policies import Policies
 from agents.routing import Routing
 from streams.errors import NotAllowed
 from streams.events import Event
@@ -24,6 +25,7 @@ class Rules:
             name: Backoff(component.backoff_s_min, component.backoff_s_max) for name, component in settings.components.items()
         }
         self.authorizer = Authorizer(settings)
+        self.policies = Policies(settings)
         self._principals = frozenset(settings.principals)
         self._published = lru_cache(maxsize=_DECISIONS_MAX)(self._decide_publish)
 

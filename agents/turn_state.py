@@ -31,6 +31,7 @@ class TurnState:
         self.sync: defaultdict[str, list[Record]] = defaultdict(list)  # per component that reads the log
         self.counts: Counter[tuple[str, str, str]] = Counter()  # (outcome, type, principal)
         self.repeated = 0
+        self.released = 0  # entries that came out of quarantine and were judged again
 
     def outcome(self) -> Outcome:
         tables = self.overlay.records()
@@ -41,6 +42,7 @@ class TurnState:
             marker.versions_turn = marker.turn
         if tables["quarantine"]:
             marker.quarantine_turn = marker.turn
+            marker.parked = self.overlay.parked() or marker.parked
         return Outcome(
             marker=marker,
             tables=tables,

@@ -17,6 +17,10 @@ from streams.ingress import Mark
 SEP = b"\x00"
 #: Reserved key in the changelog of `artifacts`: one marker per partition. Sorts before every artifact key.
 MARKER_KEY = b"\x00marker"
+#: Reserved in the changelog of `quarantine`: a `Lot` under this and the artifact's key. Sorts before every artifact key too.
+LOT_PREFIX = b"\x00lot\x00"
+#: Ids of parked entries begin so: a scan finds them without the malformed ones of the same artifact, in the order in which they wait.
+PARKED_PREFIX = "parked-"
 
 
 class SyncState(StrEnum):
@@ -73,7 +77,6 @@ class Head(msgspec.Struct, omit_defaults=True, gc=False):
     taken_hashes: str = ""  # of the newest taken (principal, source, id), oldest first, bounded: `agents/dedup.py`
     accepted: int = 0  # events ever accepted
     has_deleted: bool = False  # a deletion was accepted: `newest` may have been lower since than it once was
-    parked: int = 0
     holds: list[str] = []
 
 
@@ -91,8 +94,20 @@ class Version(msgspec.Struct, omit_defaults=True, gc=False):
     taken_hashes: str = ""  # of the (principal, source, id) that were folded into this version, bounded
 
 
+class Kept(StrEnum):
+    """Why an entry is in quarantine."""
+
+    MALFORMED = "malformed"  # it is no event; it holds up nothing
+    PARKED = "parked"  # a policy said so; later events of its artifact wait behind it
+    QUEUED = "queued"  # it waits, not judged yet
+
+
 class Quarantined(msgspec.Struct, omit_defaults=True, gc=False):
-    """Table `quarantine`: key `<artifact key or unknown/principal> NUL <id>`; the id is a log position, zero padded: keys sort in order."""
+    """Table `quarantine`: key `<artifact key or unknown/principal> NUL <id>`.
+
+    The id is `events-<partition>-<offset>` of a malformed one, `parked-<seq>` of the others, with the sequence number of the audit
+    record that tells of it; zero padded, so that keys sort in order whatever becomes of the log's offsets.
+    """
 
     reason: str  # stable code
     detail: str
@@ -102,6 +117,40 @@ class Quarantined(msgspec.Struct, omit_defaults=True, gc=False):
     headers: dict[str, str]
     body_base64: str  # ORIGINAL bytes
     at_ms: int
+    kept: Kept = Kept.MALFORMED
+    taken: str = ""  # hash of its (principal, source, id), but for malformed ones
+    waived: list[str] = []  # rules that releases have overridden for this event
+
+
+class Lot(msgspec.Struct, omit_defaults=True, gc=False):
+    """Table `quarantine`, key LOT_PREFIX + artifact key: that an artifact is parked, whether or not it has a head.
+
+    Parked by the entry `front`, the others queue behind it. Without `front` and with some queued, the queue is being drained.
+    """
+
+    front: str = ""  # id of the entry that a policy parked
+    rule: str = ""
+    since_ms: int = 0
+    queued: int = 0  # entries behind the front
+    queued_bytes: int = 0
+    command: str = ""  # id of the last release or discard; what comes out of the queue names it
+    discarded: str = ""  # hashes of events discarded before the artifact had a head to remember them, oldest first, bounded
+
+    @property
+    def is_parked(self) -> bool:
+        return bool(self.front or self.queued)
+
+    @property
+    def is_draining(self) -> bool:
+        return not self.front and self.queued > 0
+
+
+class ParkedCounts(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
+    """Of one partition. `since_ms` is when the artifact that has been parked longest was."""
+
+    artifacts: int = 0
+    draining: int = 0
+    since_ms: int = 0
 
 
 class Marker(msgspec.Struct, omit_defaults=True, gc=False):
@@ -119,6 +168,8 @@ class Marker(msgspec.Struct, omit_defaults=True, gc=False):
     hlc_count: int = 0
     versions_turn: int = 0  # the last turn that wrote to `versions`: the stamp there must have reached it
     quarantine_turn: int = 0  # the same for `quarantine`
+    quarantined: dict[str, int] = {}  # entries in quarantine by `<reason> <rule>`
+    parked: ParkedCounts = ParkedCounts()
     holds: str = ""  # hash of the holds in effect when records for components that read the log were last settled
     held: bool = False  # some such record may be waiting for a release
     held_after: str | None = None  # while what was released is being settled: the last artifact key that is done
@@ -142,6 +193,10 @@ def version_key(artifact: str, version: str) -> bytes:
 
 def quarantine_key(artifact: str, ident: str) -> bytes:
     return artifact.encode() + SEP + ident.encode()
+
+
+def lot_key(artifact: str) -> bytes:
+    return LOT_PREFIX + artifact.encode()
 
 
 def split_key(key: bytes) -> tuple[str, str]:

@@ -7,6 +7,8 @@ order, so a page that is read while the tables change neither repeats an artifac
 from __future__ import annotations
 
 import heapq
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -15,12 +17,16 @@ import msgspec
 from streams.errors import Retriable
 from streams.partition import partition_of
 from tables.model import (
+    PARKED_PREFIX,
     SEP,
     Head,
+    Kept,
+    Lot,
     Marker,
     Quarantined,
     SyncState,
     Version,
+    lot_key,
     quarantine_key,
     split_key,
     version_key,
@@ -35,6 +41,7 @@ EXAMINED_MAX = 5000
 decode_head = msgspec.json.Decoder(Head).decode
 _decode_version = msgspec.json.Decoder(Version).decode
 _decode_quarantined = msgspec.json.Decoder(Quarantined).decode
+_decode_lot = msgspec.json.Decoder(Lot).decode
 
 
 class Page(msgspec.Struct, Generic[Row], frozen=True):
@@ -67,6 +74,32 @@ class Filter(msgspec.Struct, frozen=True):
 class ArtifactRow(msgspec.Struct, frozen=True):
     key: str
     head: Head
+
+
+class QuarantineFilter(msgspec.Struct, frozen=True):
+    """Which entries a caller asks for. Empty means any; `key` is what the artifact key must match, times are those of being set aside."""
+
+    prefix: str = ""
+    key: re.Pattern[str] | None = None
+    principal: str = ""
+    reason: str = ""
+    rule: str = ""
+    kept: Kept | None = None
+    since_ms: int = 0
+    until_ms: int = 0
+
+    def admits_key(self, artifact: str) -> bool:
+        return self.key is None or self.key.fullmatch(artifact) is not None
+
+    def admits(self, message: Quarantined) -> bool:
+        return (
+            self.principal in ("", message.principal)
+            and self.reason in ("", message.reason)
+            and self.rule in ("", message.rule)
+            and self.kept in (None, message.kept)
+            and self.since_ms <= message.at_ms
+            and (not self.until_ms or message.at_ms <= self.until_ms)
+        )
 
 
 class QuarantineRow(msgspec.Struct, frozen=True):
@@ -137,16 +170,34 @@ class Queries:
         return None if raw is None else _decode_quarantined(raw)
 
     def quarantine(
-        self, *, prefix: str, principal: str, after: bytes | None, limit: int, visible: Callable[[str], bool] = lambda _: True
+        self,
+        wanted: QuarantineFilter,
+        *,
+        after: bytes | None,
+        limit: int,
+        visible: Callable[[str], bool] = lambda _: True,
     ) -> Page[QuarantineRow]:
+        """By artifact key; of one artifact the malformed first, then what is parked, in the order in which it waits."""
+
         def admitted(key: bytes, value: bytes) -> QuarantineRow | None:
             artifact, ident = split_key(key)
-            if not visible(artifact):
+            if not (wanted.admits_key(artifact) and visible(artifact)):
                 return None
             message = _decode_quarantined(value)
-            return QuarantineRow(artifact, ident, message) if principal in ("", message.principal) else None
+            return QuarantineRow(artifact, ident, message) if wanted.admits(message) else None
 
-        return _page(self._merged("quarantine", prefix.encode(), after), admitted, limit)
+        return _page(self._merged("quarantine", wanted.prefix.encode(), after), admitted, limit)
+
+    def lot(self, artifact: str) -> Lot | None:
+        """Whether the artifact is parked, and since when."""
+        raw = self._store(artifact).get("quarantine", lot_key(artifact))
+        return None if raw is None else _decode_lot(raw)
+
+    def waiting_before(self, artifact: str, ident: str) -> int:
+        """How many of the artifact's parked entries are before this one."""
+        end = quarantine_key(artifact, ident)
+        keys = (key for key, _ in self._store(artifact).scan("quarantine", prefix=quarantine_key(artifact, PARKED_PREFIX)))
+        return sum(1 for _ in itertools.takewhile(lambda key: key < end, keys))
 
     def _store(self, artifact: str) -> PartitionStore:
         partition = self.partition(artifact)

@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 _PREFIX = {"artifacts": b"a", "versions": b"v", "quarantine": b"q"}
 _INDEX = b"g"
+#: Reserved keys begin with NUL: they are before it.
+_FIRST = b"\x01"
 _OFFSET = {table: b"m" + table.encode() for table in TABLES}
 _LAST = {table: b"l" + table.encode() for table in TABLES}
 _U64 = struct.Struct(">Q")
@@ -102,9 +104,9 @@ class PartitionStore:
         return Batch()
 
     def scan(self, table: str, *, prefix: bytes = b"", after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Records whose key starts with `prefix` and is greater than `after`, in key order, without the marker."""
+        """Records whose key starts with `prefix` and is greater than `after`, in key order; reserved keys only where `prefix` is one."""
         space = _PREFIX[table]
-        start = space + (after if after is not None and after >= prefix else prefix)
+        start = space + max(after or b"", prefix or _FIRST)
         return self._reading(self._range(start, space + prefix, len(space), skip=None if after is None else space + after))
 
     def versions_after(self, artifact: str, generation: int) -> Iterator[tuple[int, str]]:
@@ -120,7 +122,7 @@ class PartitionStore:
 
     def _range(self, start: bytes, bound: bytes, strip: int, *, skip: bytes | None) -> Generator[tuple[bytes, bytes]]:
         for key, value in self._walk(start, _successor(bound)):
-            if key != skip and key[1:] != MARKER_KEY:
+            if key != skip:
                 yield key[strip:], value
 
     def _walk(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:

@@ -8,14 +8,14 @@ from gateway.context import Context
 from gateway.questions import QuarantineQuery
 from gateway.views import QuarantinedMessage, QuarantinePage, QuarantineView, rfc3339
 from tables.model import Quarantined
+from tables.queries import QuarantineFilter
 
 
 def list_quarantine(context: Context, query: QuarantineQuery, may_read: May) -> QuarantinePage:
     """What may be read, by artifact key, then in the order in which they came."""
     context.require_ready()
     page = context.queries.quarantine(
-        prefix=query.prefix,
-        principal=query.principal,
+        QuarantineFilter(prefix=query.prefix, principal=query.principal),
         after=cursors.decode(query.cursor),
         limit=query.limit,
         visible=lambda key: may_read(Resource(artifact=key)),

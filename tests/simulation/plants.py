@@ -150,7 +150,7 @@ def purged_before_the_log_has_it() -> Any:
 @plant
 def garbage_is_dropped_in_silence() -> Any:
     """What cannot be decoded leaves no trace."""
-    return patch.object(agents.on_event, "_quarantine", lambda *_: None)
+    return patch.object(agents.on_event, "set_aside", lambda *_, **__: None)
 
 
 @plant
@@ -163,8 +163,8 @@ def garbage_stops_its_partition() -> Any:
         except Malformed as exc:
             raise ValueError from exc
 
-    original = agents.on_event._decoded
-    return patch.object(agents.on_event, "_decoded", decoded)
+    original = agents.on_event.arrived
+    return patch.object(agents.on_event, "arrived", decoded)
 
 
 # -- the state is exactly once --------------------------------------------------------------------------------------------------------

@@ -56,7 +56,6 @@ def head(pairs: int) -> bytes:
             sync={f"{index:042}": pair for index in range(pairs)},
             taken_hashes=event_hash("p", "s", "i") * HEAD_TAKEN_MAX,
             accepted=COUNT,
-            parked=COUNT,
         )
     )
 
