@@ -16,13 +16,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from agents.clock import Clock
 from agents.hold_watch import HoldWatch
 from agents.holds import has_released, waits_for_release
+from agents.pace import Pace
 from agents.pipeline import Turn
 from agents.rules import Rules
 from agents.sinks.base import Receipt
@@ -31,6 +32,7 @@ from streams import metrics
 from streams.chunks import Chunk
 from streams.errors import Fatal
 from streams.log_transaction import Append
+from streams.settings import Worker
 from streams.topics import TABLES, Topics
 from tables.fingerprint import Fingerprint
 from tables.model import Head, Marker, Version
@@ -122,12 +124,24 @@ class Mailbox:
         """What follows has been asked for again and again and did not come: the log has it no more (retention, a purge)."""
         return self._rewinds > _REWINDS_MAX
 
-    def take(self) -> Chunk:
-        chunk = self._chunks.popleft()
+    @property
+    def is_full(self) -> bool:
+        """Nothing more is fetched until some is taken."""
+        return self._is_full
+
+    def take(self, records_max: int, bytes_max: int) -> list[Any]:
+        """Records of the first chunk, and of those behind it as far as they stay within a chunk's bounds together."""
+        records = self._chunks.popleft().records
+        room = bytes_max - sum(record.serialized_value_size for record in records) if self._chunks else 0
+        while self._chunks and len(records) + len(self._chunks[0].records) <= records_max:
+            room -= sum(record.serialized_value_size for record in self._chunks[0].records)
+            if room < 0:
+                break
+            records = records + self._chunks.popleft().records
         if self._is_full and len(self._chunks) <= self._chunks_max // 2:
             self._is_full = False
             self._flow.drained(self.topic, self._partition)
-        return chunk
+        return records
 
 
 class ArtifactActor:
@@ -146,8 +160,7 @@ class ArtifactActor:
         watch: HoldWatch,
         clock: Clock,
         on_commit: Callable[[int, list[str]], None],
-        mailbox_chunks_max: int,
-        receipts_max: int,
+        worker: Worker,
     ) -> None:
         self.partition = partition
         self.marker = marker
@@ -161,11 +174,12 @@ class ArtifactActor:
         self._clock = clock
         self._on_commit = on_commit
         self._overlay = Overlay(store)
-        self._events = Mailbox(topics.events, partition, marker.events, mailbox_chunks_max, flow, may_go_back=True)
-        self._commands = Mailbox(topics.commands, partition, marker.commands, mailbox_chunks_max, flow)
+        self._events = Mailbox(topics.events, partition, marker.events, worker.mailbox_chunks_max, flow, may_go_back=True)
+        self._commands = Mailbox(topics.commands, partition, marker.commands, worker.mailbox_chunks_max, flow)
         self._receipts: deque[Receipt] = deque()
-        self._receipts_max = receipts_max
-        self._work = asyncio.Event()
+        self._worker = worker
+        self._pace = Pace(worker.turn_interval_s)
+        self._receipts_many = min(_RECEIPTS_PER_TURN_MAX, worker.mailbox_receipts_max // 2)
         self._room = asyncio.Event()
         self._room.set()
         self._stopping = False
@@ -175,15 +189,24 @@ class ArtifactActor:
     def offer(self, chunk: Chunk) -> None:
         mailbox = self._events if chunk.topic == self._topics.events else self._commands
         if mailbox.offer(chunk) or mailbox.misses_records:
-            self._work.set()
+            self._pace.want()
+        if mailbox.is_full or len(chunk.records) >= self._worker.chunk_records_max // 2:
+            self._pace.hurry()
 
     async def receive(self, receipt: Receipt) -> None:
-        while len(self._receipts) >= self._receipts_max and not self._stopping:
+        while len(self._receipts) >= self._worker.mailbox_receipts_max and not self._stopping:
             self._room.clear()
             await self._room.wait()
         if not self._stopping:
             self._receipts.append(receipt)
-            self._work.set()
+            self._want_receipts_turn()
+
+    def _want_receipts_turn(self) -> None:
+        """Receipts wait for the next events, a moment at most: nobody waits for their commit."""
+        if len(self._receipts) > self._receipts_many:
+            self._pace.hurry()
+        elif self._receipts:
+            self._pace.want(self._worker.receipts_wait_s)
 
     @property
     def has_work(self) -> bool:
@@ -216,27 +239,25 @@ class ArtifactActor:
         """Turn after turn until `stop`. Raises Fenced or Fatal when the partition must be started again from the marker."""
         while not self._stopping:
             await self._wait_work()
-            self._work.clear()
             for mailbox in (self._events, self._commands):
                 if mailbox.misses_records:
                     raise Fatal(f"{mailbox.topic} does not bring offset {mailbox.next_offset}; looking at what the log still has")
             if self._rules.routing.has_logs:
                 await self._watch.wait_current(_CONTROL_S_MAX)
-            if not self._stopping and (self.has_work or self._has_left_over()):
-                await self._turn(self._take())
+            if self.has_work or self._has_left_over():
+                if not self._stopping:
+                    await self._turn(self._take())
+            else:  # what was wanted is gone
+                self._pace.begin()
 
     async def _wait_work(self) -> None:
         """Looks up now and then while records wait for a release: nobody tells when it is known again what is held."""
-        while not (self._work.is_set() or self._has_left_over()):
-            try:
-                async with asyncio.timeout(_CONTROL_S_MAX if waits_for_release(self.marker) else None):
-                    await self._work.wait()
-            except TimeoutError:
-                continue
+        while not (self._pace.is_due() or self._has_left_over()):
+            await self._pace.wait(_CONTROL_S_MAX if waits_for_release(self.marker) else None)
 
     def holds_changed(self) -> None:
         """Records that waited for a release may be written now."""
-        self._work.set()
+        self._pace.want()
 
     def _has_left_over(self) -> bool:
         """Work that the state itself says is left."""
@@ -245,18 +266,20 @@ class ArtifactActor:
     def stop(self) -> None:
         """No further turn; the one under way finishes."""
         self._stopping = True
-        self._work.set()
+        self._pace.hurry()
         self._room.set()
 
     def _take(self) -> Work:
+        self._pace.begin()
         work = Work(receipts=[self._receipts.popleft() for _ in range(min(len(self._receipts), _RECEIPTS_PER_TURN_MAX))])
         self._room.set()
-        while self._commands and len(work.commands) < _COMMANDS_PER_TURN_MAX:
-            work.commands += self._commands.take().records
+        if self._commands:
+            work.commands = self._commands.take(_COMMANDS_PER_TURN_MAX, self._worker.chunk_bytes_max)
         if self._events:
-            work.events = self._events.take().records
-        if self.has_work:
-            self._work.set()
+            work.events = self._events.take(self._worker.chunk_records_max, self._worker.chunk_bytes_max)
+        if self._commands or self._events:  # they did not fit
+            self._pace.hurry()
+        self._want_receipts_turn()
         return work
 
     async def _turn(self, work: Work) -> None:

@@ -199,8 +199,7 @@ class Partitions:
             watch=self._holds,
             clock=self._clock,
             on_commit=self._committed,
-            mailbox_chunks_max=self._settings.worker.mailbox_chunks_max,
-            receipts_max=self._settings.worker.mailbox_receipts_max,
+            worker=self._settings.worker,
         )
         self._actors[partition] = actor
         try:

@@ -157,7 +157,9 @@ class TransactionalWriter:
             by_leader: defaultdict[int, defaultdict[str, list[tuple[int, bytes]]]] = defaultdict(lambda: defaultdict(list))
             for tp, batch in batches.items():
                 by_leader[await self._leader(tp)][tp.topic].append((tp.partition, batch))
-            for answer in await asyncio.gather(*(self._send_produce(node, topics) for node, topics in by_leader.items())):
+            sent = [self._send_produce(node, topics) for node, topics in by_leader.items()]
+            # Tasks would cost three rounds of a busy loop before and after the request's own.
+            for answer in [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent):
                 offsets |= answer
             batches = {tp: batch for tp, batch in batches.items() if tp not in offsets}
             if not batches:

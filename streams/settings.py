@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
 from streams.settings_audit import Audit, VerifyKey
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
+from streams.settings_nats import Nats
 from streams.settings_policies import Policy, duplicated
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Binding",
     "Model",
     "Name",
+    "Nats",
     "Pattern",
     "Principal",
     "Role",
@@ -48,25 +50,6 @@ class Kafka(Model):
     transaction_timeout_s: float = Field(20.0, gt=0)
     audit_retention_days: int = Field(365, ge=1)
     events_retention_days: int = Field(7, ge=1)
-
-
-class Nats(Model):
-    url: str = "nats://127.0.0.1:4222"
-    #: SyncMaster's own users; the bridge's needs the JetStream API, the gateway's may publish for others.
-    bridge_user: str = "syncmaster-bridge"
-    bridge_password: SecretRef | None = None
-    gateway_user: str = "syncmaster-gateway"
-    gateway_password: SecretRef | None = None
-    worker_user: str = "syncmaster-worker"
-    worker_password: SecretRef | None = None
-    stream_replicas: int = Field(1, ge=1, le=5)
-    #: The server's monitoring endpoint, `http://host:8222`: tells whether JetStream acknowledges after a sync to disk.
-    monitor_url: str | None = Field(None, pattern=r"^https?://")
-    #: Bound of each principal's stream; above 70 % of it the grace window shrinks to nothing.
-    stream_bytes_max: int = Field(1 << 30, ge=1 << 20)
-    #: How long messages that the log has are kept all the same, in case the log loses its tail.
-    grace_window_s: float = Field(600.0, ge=0)
-    duplicate_window_s: float = Field(120.0, ge=0.1)
 
 
 class Limits(Model):
@@ -98,6 +81,10 @@ class Worker(Model):
     chunk_bytes_max: int = Field(4 << 20, ge=1024)
     mailbox_chunks_max: int = Field(4, ge=1)
     mailbox_receipts_max: int = Field(10_000, ge=1)
+    #: From one turn of a partition to its next under load; idle ones begin at once, full ones too.
+    turn_interval_s: float = Field(0.01, ge=0, le=1)
+    #: How long receipts wait for events that share their transaction.
+    receipts_wait_s: float = Field(0.02, ge=0, le=1)
     standby_replicas: int = Field(1, ge=0, le=8)
     block_cache_bytes: int = Field(64 << 20, ge=1 << 20)
     http_host: str = "127.0.0.1"

@@ -38,12 +38,36 @@ def mailbox(flow: Flow, *, position: int = 0, chunks_max: int = 2) -> Mailbox:
     return Mailbox("events", 3, position, chunks_max, flow)
 
 
+def offsets(records: list[FakeRecord]) -> list[int]:
+    return [record.offset for record in records]
+
+
+async def test_small_chunks_are_taken_together() -> None:
+    """A transaction costs the same for one record as for many: what has gathered goes into one, within a chunk's bounds."""
+    box = mailbox(Flow(), chunks_max=9)
+    for first in range(0, 12, 3):
+        box.offer(chunk(first, first + 2))
+    assert offsets(box.take(records_max=7, bytes_max=1000)) == [0, 1, 2, 3, 4, 5]
+    assert offsets(box.take(records_max=7, bytes_max=1000)) == [6, 7, 8, 9, 10, 11]
+    assert not box
+
+
+async def test_bytes_bound_what_is_taken_together() -> None:
+    """A turn of several chunks is no larger than the largest chunk may be."""
+    box = mailbox(Flow(), chunks_max=9)
+    for first in range(3):
+        box.offer(Chunk("events", 3, [FakeRecord(first, b"k", b"v" * 40, (), 40)]))
+    assert offsets(box.take(records_max=10, bytes_max=100)) == [0, 1]
+    assert offsets(box.take(records_max=10, bytes_max=10)) == [2]
+
+
 async def test_a_chunk_that_follows_is_taken() -> None:
     """Chunks that begin where the last one ended are given out in order."""
     box = mailbox(Flow(), position=10)
     assert box.offer(chunk(10, 12))
     assert box.offer(chunk(13, 13))
-    assert [box.take().first, box.take().first] == [10, 13]
+    assert offsets(box.take(1, 1000)) == [10, 11, 12]
+    assert offsets(box.take(1, 1000)) == [13]
     assert box.next_offset == 14
 
 
@@ -104,9 +128,9 @@ async def test_a_full_mailbox_pauses_itself_and_takes_what_is_on_its_way() -> No
     for first in range(3):
         assert box.offer(chunk(first, first))
     assert set(flow.asked) == {("full", 3)}
-    box.take()
+    box.take(1, 1000)
     assert ("drained", 3) not in flow.asked
-    box.take()
+    box.take(1, 1000)
     assert flow.asked[-1] == ("drained", 3)
-    box.take()
+    box.take(1, 1000)
     assert flow.asked.count(("drained", 3)) == 1
