@@ -26,9 +26,6 @@ RATE_LIMITED = Counter(
     "Events beyond a rate limit: stamped by the bridge, or turned away.",
     ["principal", "door"],
 )
-RATE_LIMITED = Counter(
-    "syncmaster_rate_limited_events_total", "Events beyond a rate limit: stamped by the bridge, or turned away.", ["principal", "door"]
-)
 BRIDGE_APPEND_SECONDS = Histogram(
     "syncmaster_bridge_append_seconds", "From a batch's first record to the log's acknowledgement.", buckets=_SECONDS
 )
