@@ -45,14 +45,14 @@ class FakeControl:
     def hold(self, *artifacts: str, component: str = "", **fields: Any) -> str:
         ident = f"h{next(self._numbers)}"
         self.holds[ident] = Hold(ident, "halt", artifacts, component, **({"principal": "operator", "reason": "test"} | fields))
-        self._tell()
+        self.tell()
         return ident
 
     def release(self, ident: str) -> None:
         del self.holds[ident]
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         for callback in self.on_change:
             callback()
 
