@@ -51,5 +51,5 @@ class Sessions:
 
 def shared_secret(nats: Nats) -> bytes:
     """What only the gateways know: made of their NATS credentials. Without any, sessions hold at this process alone."""
-    own = nats.gateway_password
+    own = nats.gateway_password or nats.gateway_seed
     return hashlib.sha256(b"sessions\0" + own.reveal().encode()).digest() if own else secrets.token_bytes(32)

@@ -26,16 +26,17 @@ def lint_access(settings: Settings, source: Source) -> Iterator[Problem]:
 def _principals(settings: Settings, source: Source) -> Iterator[Problem]:
     for name, principal in settings.principals.items():
         path = ("principals", name)
-        receives = name in settings.components and principal.nats_password is not None
+        receives = name in settings.components and principal.speaks_nats
         if not receives and not any(holds(name, principal, binding) for binding in settings.bindings):
             mend = "name it, or one of its groups, in a binding, or remove it"
             yield source.problem(path, "no binding gives it a role, and it does not receive", mend, level="warning")
         elif not _can_prove_itself(principal):
-            yield source.problem(path, "has neither a NATS password nor an API key", "give it one, or remove it", level="warning")
+            mend = "give it one, make a key with `syncmaster keys create`, or remove it"
+            yield source.problem(path, "has no credentials here, neither for NATS nor for the gateway", mend, level="warning")
 
 
 def _can_prove_itself(principal: Principal) -> bool:
-    return principal.nats_password is not None or bool(principal.api_keys)
+    return principal.speaks_nats or bool(principal.api_keys)
 
 
 def _roles(settings: Settings, source: Source) -> Iterator[Problem]:

@@ -21,8 +21,10 @@ def lint_audit(settings: Settings, source: Source) -> Iterator[Problem]:
         if name not in settings.principals:
             known = ", ".join(sorted(settings.principals)) or "none"
             yield source.problem(path, f"there is no principal {name!r}", f"declare it, or name one of these: {known}")
-        elif settings.principals[name].nats_password is None:
-            yield source.problem(path, "has no NATS password, so it cannot read checkpoints", "give it one", level="warning")
+        elif not settings.principals[name].speaks_nats:
+            yield source.problem(
+                path, "has no credentials for NATS, so it cannot read checkpoints", "give it one", level="warning"
+            )
     yield from _signing_key(settings, source)
 
 

@@ -6,6 +6,7 @@ A request while the server is away fails at once instead of being buffered: a de
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import structlog
 from nats import errors as nats_errors
 from nats.aio.client import Client
 
-from streams.errors import Retriable, SyncMasterError
+from streams.errors import ConfigError, Retriable, SyncMasterError
 from streams.logs import AWAY
 from streams.settings import Nats, SecretRef
 
@@ -52,13 +53,14 @@ async def connect(
     """Connect `client`. With `reconnect` it waits for the server without end, now and later; otherwise it raises Retriable.
 
     Even then the server may send a client away for good, e.g. when its password has changed: `on_closed` tells.
-    Without a password it connects without a user: a server without authorization, as tests and first steps have it.
+    SyncMaster's own users may have a seed or a certificate instead of the password. Without any of these it connects without a
+    user: a server without authorization, as tests and first steps have it. Raises ConfigError for a secret that cannot be read.
     """
 
     async def closed() -> None:
         on_closed()
 
-    credentials = {"user": user, "password": password.reveal()} if password else {}
+    credentials = _login(nats, user, password) | _encryption(nats, user)
     try:
         await client.connect(
             servers=nats.url.split(","),
@@ -78,6 +80,28 @@ async def connect(
     except (nats_errors.Error, OSError, TimeoutError) as exc:
         raise Retriable(f"NATS is away: {exc!r}") from exc
     return client
+
+
+def _login(nats: Nats, user: str, password: SecretRef | None) -> dict[str, Any]:
+    if seed := nats.seed(user):
+        return {"nkeys_seed_str": seed.reveal()}
+    return {"user": user, "password": password.reveal()} if password else {}
+
+
+def _encryption(nats: Nats, user: str) -> dict[str, Any]:
+    """TLS from the first byte: else the server would be asked in the clear whether it wants TLS, and told the password if not."""
+    if nats.tls is None:
+        return {}
+    certificate = nats.certificate(user)
+    try:
+        context = ssl.create_default_context(cafile=nats.tls.ca)
+        if certificate is not None:
+            context.load_cert_chain(certificate.cert, certificate.key)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError(
+            f"the certificates for the NATS user {user} cannot be used ({exc}); check the files under nats.tls"
+        ) from None
+    return {"tls": context, "tls_handshake_first": True}
 
 
 async def _tell(exc: Exception) -> None:

@@ -17,12 +17,13 @@ from pydantic import Field, model_validator
 from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
 from streams.settings_audit import Audit, VerifyKey
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
-from streams.settings_nats import Nats
+from streams.settings_nats import Certificate, Nats, Tls
 from streams.settings_policies import Policy, duplicated
 
 __all__ = [
     "Audit",
     "Binding",
+    "Certificate",
     "Model",
     "Name",
     "Nats",
@@ -32,6 +33,7 @@ __all__ = [
     "Rule",
     "SecretRef",
     "Settings",
+    "Tls",
     "Verb",
     "VerifyKey",
     "glob",

@@ -6,12 +6,13 @@ What no rule allows is denied. There are no rules that deny, so their order mean
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from streams.settings_base import Model, Name, Pattern, SecretRef, wrong
+from streams.settings_nats import NKey
 
 Verb = Literal["publish", "read", "sync", "hold", "pause", "halt", "release", "quarantine", "audit", "admin"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -51,10 +52,19 @@ class Principal(Model):
     #: Bindings may name a group instead of each of its principals.
     groups: tuple[Name, ...] = ()
     nats_password: SecretRef | None = None
+    #: Public nkeys (`U…`), beside or instead of the password. Several, so that they can be rotated without downtime.
+    nats_nkeys: tuple[NKey, ...] = ()
+    #: Subjects (`CN=c4,O=Orbit`, as RFC 2253 writes them) or DNS names, e-mail addresses, URIs of certificates that are this
+    #: principal's. As soon as anybody has one the server maps certificates to users, and looks at no password any more.
+    nats_certificates: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,511}$")], ...] = ()
     #: Keys for the gateway, `Authorization: Bearer …`. Several, so that they can be rotated without downtime.
     api_keys: tuple[SecretRef, ...] = ()
     #: False for publishers that speak core NATS (zot): a full stream drops their messages and they are not told.
     acknowledged: bool = True
+
+    @property
+    def speaks_nats(self) -> bool:
+        return self.nats_password is not None or bool(self.nats_nkeys or self.nats_certificates)
 
 
 class Grant(NamedTuple):

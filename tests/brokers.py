@@ -9,9 +9,10 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from gateway.local.nats_config import inbox
-from gateway.local.nats_server import NatsServer, passwords
+from gateway.local.nats_server import NatsServer
 from gateway.local.secrets import Secrets
+from gateway.nats_config.credentials import revealed
+from gateway.nats_config.rights import inbox
 from streams.settings import Settings
 from streams.settings_access import VERBS
 
@@ -100,7 +101,7 @@ class User(Client):
 async def connected(server: NatsServer, settings: Settings, user: str, **options: Any) -> AsyncIterator[User]:
     """A NATS client of that user, closed at the end."""
     client = User()
-    identity = {"user": user, "password": passwords(settings)[user], "inbox_prefix": inbox(user)}
+    identity = {"user": user, "password": revealed(settings).passwords[user], "inbox_prefix": inbox(user)}
     await client.connect(server.url, error_cb=client.complain, **identity, **options)
     try:
         yield client

@@ -88,6 +88,24 @@ def config(
     raise typer.Exit(config_command(file, base_dir))
 
 
+@app.command("nats-config")
+def nats_config(
+    file: Annotated[Path | None, typer.Argument(help="The configuration; default as for the other commands.")] = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write, with mode 0600; default: stdout.")] = None,
+    env: Annotated[bool, typer.Option(help="Write $SM_NATS_<USER> instead of passwords: for a file that is committed.")] = False,
+    listen: Annotated[str, typer.Option(help="host:port of the server.")] = "127.0.0.1:4222",
+    monitor_port: Annotated[int | None, typer.Option(help="Serve monitoring there too; it is not authenticated.")] = None,
+    store_dir: Annotated[Path, typer.Option(help="Where JetStream keeps its streams.")] = Path("/data"),
+    base_dir: BaseDir = None,
+) -> None:
+    """Write the nats-server's configuration: who may connect, and publish what; that an acknowledgement means on disk."""
+    from gateway.cli.nats_config import nats_config_command
+
+    options = {"output": output, "env": env, "listen": listen, "monitor_port": monitor_port, "store_dir": store_dir}
+    raise typer.Exit(nats_config_command(file, base_dir, **options))
+
+
 @app.command()
 def publish(
     principal: Annotated[str, typer.Argument(help="As whom: a principal of the configuration.")],

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.local.nats_config import EnvRef, nats_config, users
 from gateway.local.secrets import Secrets
+from gateway.nats_config.credentials import from_environment, variable
+from gateway.nats_config.rights import users
+from gateway.nats_config.server import nats_config
 from streams.config_file import load_settings
 from streams.config_lint import secret_refs
 from streams.settings import Settings
@@ -26,12 +28,7 @@ _HEADER = "# Made by `python -m gateway.local.compose nats`; change the topology
 
 def nats_conf(settings: Settings) -> str:
     """deploy/nats/nats.conf: the local stack's permissions and durability, listening to the compose network."""
-    passwords = {user: EnvRef(password_variable(user)) for user in users(settings)}
-    return _HEADER + nats_config(settings, passwords, host="0.0.0.0", port=4222, http_port=8222)  # noqa: S104
-
-
-def password_variable(user: str) -> str:
-    return f"SM_NATS_{user.upper().replace('-', '_')}"
+    return _HEADER + nats_config(settings, from_environment(settings), host="0.0.0.0", port=4222, http_port=8222)  # noqa: S104
 
 
 def write_secrets(settings: Settings, directory: Path) -> None:
@@ -56,7 +53,7 @@ def secret_names(settings: Settings) -> list[str]:
 def _nats_environment(settings: Settings, secrets: Secrets) -> Iterator[str]:
     """The inner quotes are for nats-server, which would read `1e5…` as a number."""
     for user in users(settings):
-        yield f"{password_variable(user)}='\"{secrets.get(f'{user}.nats')}\"'\n"
+        yield f"{variable(user)}='\"{secrets.get(f'{user}.nats')}\"'\n"
 
 
 def main(arguments: list[str]) -> int:

