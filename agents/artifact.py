@@ -261,7 +261,9 @@ class ArtifactActor:
 
     def _has_left_over(self) -> bool:
         """Work that the state itself says is left."""
-        return self.marker.routing != self._rules.routing.hash or has_released(self.marker, self._watch.in_effect())
+        if self.marker.routing != self._rules.routing.hash or self._overlay.draining:
+            return True
+        return has_released(self.marker, self._watch.in_effect())
 
     def stop(self) -> None:
         """No further turn; the one under way finishes."""
@@ -294,7 +296,7 @@ class ArtifactActor:
         self.moved_at_s = monotonic()
         if outcome.holds:
             self._watch.announce(outcome.holds)
-        self._tell(outcome, work, self.moved_at_s - started_s)
+        self._tell(outcome, self.moved_at_s - started_s)
 
     def _batch(self, outcome: Outcome, offsets: dict[tuple[str, int], int], at_ms: int) -> Batch:
         """The transaction's changelog records and the offsets behind them, as they now stand in the log."""
@@ -310,10 +312,11 @@ class ArtifactActor:
                 batch.set_offset(table, end, Fingerprint.of(end - 1, at_ms, key, value))
         return batch
 
-    def _tell(self, outcome: Outcome, work: Work, seconds: float) -> None:
+    def _tell(self, outcome: Outcome, seconds: float) -> None:
         metrics.UNIT_SECONDS.observe(seconds)
         metrics.REPEATED.inc(outcome.repeated)
-        metrics.COMMANDS.labels("sync").inc(len(work.commands))
+        for verb, count in outcome.commands.items():
+            metrics.COMMANDS.labels(verb).inc(count)
         for labels, count in outcome.events.items():
             metrics.EVENTS.labels(*labels).inc(count)
         self._flow.finished(self._topics.events, self.partition, outcome.marker.events)

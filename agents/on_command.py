@@ -24,6 +24,7 @@ _decode = msgspec.json.Decoder(Command).decode
 def take_command(state: TurnState, record: Any) -> None:
     state.marker.commands = record.offset + 1
     command = _decode(record.value)
+    state.commands[command.verb] += 1
     _HANDLERS[command.verb](state, command, record.key.decode(), f"commands-{state.partition}-{record.offset}")
 
 

@@ -39,6 +39,7 @@ class Outcome(msgspec.Struct):
     changed: list[str]  # artifact keys whose head changed
     events: Counter[tuple[str, str, str]]  # (outcome, type, principal), for metrics
     repeated: int = 0
+    commands: Counter[str] = Counter()  # by verb
     holds: list[Hold] = []  # made by policies; into [control]
 
     @property

@@ -30,6 +30,7 @@ class TurnState:
         self.marker = replace(marker, turn=marker.turn + 1, marks=dict(marker.marks))
         self.sync: defaultdict[str, list[Record]] = defaultdict(list)  # per component that reads the log
         self.counts: Counter[tuple[str, str, str]] = Counter()  # (outcome, type, principal)
+        self.commands: Counter[str] = Counter()  # by verb
         self.repeated = 0
         self.released = 0  # entries that came out of quarantine and were judged again
 
@@ -53,4 +54,5 @@ class TurnState:
             events=self.counts,
             holds=self.made_holds,
             repeated=self.repeated,
+            commands=self.commands,
         )

@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from agents.pipeline import Turn
 from agents.rules import Rules
 from agents.sinks.base import Receipt, Result
-from agents.turn import Outcome, Work
 from streams.commands import Command
-from streams.holds import Holds
 from streams.settings import Settings
-from tables.audit_record import AuditRecord, chain
-from tables.model import MARKER_KEY, Head, Marker, SyncState
+from tables.audit_record import chain
+from tables.model import Head, SyncState
 from tables.overlay import Overlay
-from tables.store import Batch, Stores
+from tables.store import Stores
 from tests.brokers import orbit
 from tests.events import FakeRecord, chart_event, record
-
-NOW_MS = 1_795_000_100_000
-
-
-class Partition:
-    """A partition without a log: turns are committed into its store at once, unless told not to."""
-
-    def __init__(self, directory: Path, settings: Settings) -> None:
-        self.stores = Stores(directory / "stores")
-        self.store = self.stores.open(0)
-        self.rules = Rules(settings)
-        self.overlay = Overlay(self.store)
-        self.holds = Holds()
-        self.audit: list[AuditRecord] = []
-        self.chain: list[tuple[bytes, str]] = []
-
-    @property
-    def marker(self) -> Marker:
-        return self.store.marker()
-
-    def turn(
-        self, *events: FakeRecord, commands: list[FakeRecord] | None = None, receipts: list[Receipt] | None = None
-    ) -> Outcome:
-        outcome = self.try_turn(*events, commands=commands, receipts=receipts)
-        batch = Batch()
-        for table, records in outcome.tables.items():
-            for key, value, _ in records:
-                assert key is not None
-                batch.apply(table, key, value)
-        batch.apply("artifacts", MARKER_KEY, msgspec.json.encode(outcome.marker))
-        self.store.write(batch)
-        self.overlay.committed()
-        self.audit += [msgspec.json.decode(value, type=AuditRecord) for _, value, _ in outcome.audit if value]
-        self.chain += [(value, headers[0][1].decode()) for _, value, headers in outcome.audit if value]
-        return outcome
-
-    def try_turn(
-        self, *events: FakeRecord, commands: list[FakeRecord] | None = None, receipts: list[Receipt] | None = None
-    ) -> Outcome:
-        turn = Turn(0, self.marker, self.overlay, self.rules, NOW_MS, holds=self.holds)
-        return turn.run(Work(commands or [], receipts or [], list(events)))
-
-    def head(self, artifact: str) -> Head:
-        head = Overlay(self.store).head(artifact)
-        assert head is not None
-        return head
-
-    def outcomes(self) -> list[str]:
-        return [record.outcome.value for record in self.audit]
+from tests.partition import NOW_MS, Partition
 
 
 @pytest.fixture
@@ -79,10 +28,16 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def partition(tmp_path: Path, settings: Settings) -> Iterator[Partition]:
-    made = Partition(tmp_path, settings)
-    yield made
-    made.stores.close_all()
+def made(tmp_path: Path) -> Iterator[Callable[[Settings], Partition]]:
+    """Makes partitions, each with a store of its own."""
+    stores = Stores(tmp_path / "stores")
+    yield lambda settings: Partition(stores.open(len(stores.partitions())), settings)
+    stores.close_all()
+
+
+@pytest.fixture
+def partition(made: Callable[[Settings], Partition], settings: Settings) -> Partition:
+    return made(settings)
 
 
 def command(offset: int, artifact: str, *, component: str = "") -> FakeRecord:
@@ -291,22 +246,25 @@ def test_a_component_that_is_newly_routed_makes_existing_artifacts_out_of_step(p
     assert partition.marker.routing_after == ""
 
 
-def test_a_component_that_reads_the_log_gets_its_record_with_the_state(tmp_path: Path, settings: Settings) -> None:
+def test_a_component_that_reads_the_log_gets_its_record_with_the_state(
+    made: Callable[[Settings], Partition], settings: Settings
+) -> None:
     """A log sink is in step in the same transaction, with one record per accepted event."""
     content = settings.model_dump(mode="json")
     content["components"]["c20"]["sink"] = {"type": "log"}
-    logged = Partition(tmp_path / "log", Settings.model_validate(content))
+    logged = made(Settings.model_validate(content))
     outcome = logged.turn(record(0, chart_event("a", "1.0.0")), record(1, chart_event("a", "1.1.0")))
     values = [msgspec.json.decode(value) for _, value, _ in outcome.sync["c20"] if value]
 
     assert [(value["generation"], value["version"]) for value in values] == [(1, "1.0.0"), (2, "1.1.0")]
     assert logged.head("chart/a").sync["c20"].state is SyncState.IN_SYNC
-    logged.stores.close_all()
 
 
-def test_a_log_component_that_wants_every_version_is_backfilled_in_order(tmp_path: Path, settings: Settings) -> None:
+def test_a_log_component_that_wants_every_version_is_backfilled_in_order(
+    made: Callable[[Settings], Partition], settings: Settings
+) -> None:
     """Newly routed: one record per version in accepted order, the last under the raised generation."""
-    logged = Partition(tmp_path / "log", settings)
+    logged = made(settings)
     logged.turn(*(record(n, chart_event("a", version)) for n, version in enumerate(("2.0.0", "1.0.0", "3.0.0"))))
     content = settings.model_dump(mode="json")
     content["components"]["c99"] = {"sink": {"type": "log"}}
@@ -317,14 +275,15 @@ def test_a_log_component_that_wants_every_version_is_backfilled_in_order(tmp_pat
 
     assert [(value["version"], value["generation"]) for value in values] == [("2.0.0", 1), ("1.0.0", 2), ("3.0.0", 4)]
     assert logged.head("chart/a").sync["c99"].state is SyncState.IN_SYNC
-    logged.stores.close_all()
 
 
-def test_a_log_component_is_told_the_version_that_takes_the_place_of_a_deleted_one(tmp_path: Path, settings: Settings) -> None:
+def test_a_log_component_is_told_the_version_that_takes_the_place_of_a_deleted_one(
+    made: Callable[[Settings], Partition], settings: Settings
+) -> None:
     """1.0.0, 2.0.0, then 2.0.0 is deleted: the record names 1.0.0, as the state does; a deletion of all names what is gone."""
     content = settings.model_dump(mode="json")
     content["components"]["c28"]["sink"] = {"type": "log"}
-    logged = Partition(tmp_path / "log", Settings.model_validate(content))
+    logged = made(Settings.model_validate(content))
     outcome = logged.turn(
         record(0, chart_event("a", "1.0.0")),
         record(1, chart_event("a", "2.0.0")),
@@ -335,4 +294,3 @@ def test_a_log_component_is_told_the_version_that_takes_the_place_of_a_deleted_o
 
     assert [value["version"] for value in values] == ["1.0.0", "2.0.0", "1.0.0", "2.0.0"]
     assert logged.head("chart/a").sync["c28"].version == "2.0.0"
-    logged.stores.close_all()
