@@ -69,13 +69,16 @@ class Authorizer:
 
     def decide_uncached(self, principal: str, verb: Verb, resource: Resource) -> Decision:
         """The same; for callers that keep decisions themselves."""
-        left = self._held.get(principal, {}).get(verb, 0)
-        if left:
-            left &= self._artifacts.mask(resource.artifact)
-        if left:
-            left &= self._types.mask(resource.type)
-            left &= self._components.mask(resource.component)
-            left &= self._environments.mask(self._environment(resource))
+        held = self._held.get(principal)
+        left = held.get(verb, 0) if held else 0
+        if left & self._artifacts.limited:
+            left = self._artifacts.select(resource.artifact, left)
+        if left & self._types.limited:
+            left = self._types.select(resource.type, left)
+        if left & self._components.limited:
+            left = self._components.select(resource.component, left)
+        if left & self._environments.limited:
+            left = self._environments.select(self._environment(resource), left)
         return self._decisions[(left & -left).bit_length() - 1] if left else _DENIED
 
     def may_some(self, principal: str, verb: Verb) -> bool:
@@ -87,35 +90,63 @@ class Authorizer:
 
 
 class Selectors:
-    """Which of many rules select a text, one bit for each. Most patterns are a text, or a beginning and a star: those are looked up."""
+    """Which of many rules select a text, one bit for each. Most patterns are a text, or a beginning and a star: those are looked up.
+
+    `limited` are the rules that do not select every text.
+    """
 
     def __init__(self, per_rule: Iterable[tuple[Pattern, ...]]) -> None:
-        self._any = 0
+        self.limited = 0
         self._exact: defaultdict[str, int] = defaultdict(int)
         self._begins: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-        others: defaultdict[Pattern, int] = defaultdict(int)
+        self._globs: defaultdict[str, _Globs] = defaultdict(_Globs)
         for number, patterns in enumerate(per_rule):
-            for pattern in patterns or ("*",):
-                literal, star, rest = pattern.partition("*")
+            if not patterns or not all(pattern.strip("*") for pattern in patterns):
+                continue
+            self.limited |= 1 << number
+            for pattern in patterns:
+                begin, star, rest = pattern.partition("*")
                 if not star:
-                    self._exact[literal] |= 1 << number
+                    self._exact[begin] |= 1 << number
                 elif rest.strip("*"):
-                    others[pattern] |= 1 << number
-                elif literal:
-                    self._begins[len(literal)][literal] |= 1 << number
+                    self._globs[begin].add(pattern, 1 << number)
                 else:
-                    self._any |= 1 << number
-        self._others = [(pattern.partition("*")[0], glob(pattern).fullmatch, bits) for pattern, bits in others.items()]
+                    self._begins[len(begin)][begin] |= 1 << number
 
-    def mask(self, text: str) -> int:
-        found = self._any
-        if text:
-            found |= self._exact.get(text, 0)
-            for length, begins in self._begins.items():
-                found |= begins.get(text[:length], 0)
-            for begin, matches, bits in self._others:
-                if text.startswith(begin) and matches(text):
-                    found |= bits
+    def select(self, text: str, among: int) -> int:
+        """Those of the rules `among` that select it."""
+        found = among & ~self.limited
+        if not text:
+            return found
+        found |= self._exact.get(text, 0)
+        for length, begins in self._begins.items():
+            found |= begins.get(text[:length], 0)
+        for begin, globs in self._globs.items():
+            if (left := globs.bits & among) and text.startswith(begin):
+                found |= globs.select(text, left)
+        return found & among
+
+
+class _Globs:
+    """Patterns with the same beginning, and more behind a star: each has to be tried."""
+
+    def __init__(self) -> None:
+        self.bits = 0
+        self._of_rule: defaultdict[int, list[Callable[[str], object]]] = defaultdict(list)
+
+    def add(self, pattern: Pattern, bit: int) -> None:
+        self.bits |= bit
+        self._of_rule[bit].append(glob(pattern).fullmatch)
+
+    def select(self, text: str, left: int) -> int:
+        found = 0
+        while left:
+            bit = left & -left
+            left ^= bit
+            for matches in self._of_rule[bit]:
+                if matches(text):
+                    found |= bit
+                    break
         return found
 
 

@@ -172,3 +172,56 @@ def test_patterns_overlap_exactly_when_a_text_matches_both(one: str, other: str)
     texts = ("".join(chars) for length in range(9) for chars in itertools.product("ab", repeat=length))
     both = glob(one), glob(other)
     assert overlap(one, other) == any(all(pattern.fullmatch(text) for pattern in both) for text in texts)
+
+
+def access(text: str) -> str:
+    return f"cluster: here\nprincipals: {{p: {{nats_password: {{env: P}}}}}}\n{text}\n"
+
+
+ROLE = "roles: {viewer: {rules: [{verbs: [read]}]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "told"),
+    [
+        (ROLE, "roles.viewer", "is bound to nobody"),
+        (ROLE + "bindings: [{name: b, role: viewer}]", "roles.viewer", "is bound to nobody"),
+        (ROLE + "bindings: [{name: b, role: viewer}]", "bindings[0]", "names nobody"),
+        (
+            ROLE + "bindings: [{name: b, role: viewer, principals: [p], groups: [crew]}]",
+            "bindings[0].groups[0]",
+            "no principal is in the group 'crew'",
+        ),
+        (
+            "roles: {r: {rules: [{verbs: [publish, read, sync], types: [dev.*]}]}}",
+            "roles.r.rules[0].types",
+            "only publishing has a type, so this rule never allows read, sync",
+        ),
+        (
+            "roles: {r: {rules: [{verbs: [publish], components: [store]}]}}\ncomponents: {store: {sink: {type: log}}}",
+            "roles.r.rules[0].components",
+            "an event is for no component in particular, so this rule never allows publish",
+        ),
+        ("roles: {r: {rules: [{verbs: [hold], components: [sotre]}]}}", "roles.r.rules[0].components[0]", "matches no component"),
+    ],
+)
+def test_doubtful_access_is_a_warning(problems: Problems, text: str, path: str, told: str) -> None:
+    """Roles and bindings for nobody, and rules that can never allow what they say."""
+    assert about(problems(access(text)), path) == [("warning", told)]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "told"),
+    [
+        ("bindings: [{name: b, role: viewer, principals: [p]}]", "bindings[0].role", "there is no role 'viewer'"),
+        (ROLE + "bindings: [{name: b, role: viewer, principals: [q]}]", "bindings[0].principals[0]", "there is no principal 'q'"),
+        (
+            ROLE + "bindings: [{name: b, role: viewer, principals: [p]}, {name: b, role: viewer, principals: [p]}]",
+            "bindings[1].name",
+            "another binding is called 'b'",
+        ),
+    ],
+)
+def test_a_binding_to_nothing_is_an_error(problems: Problems, text: str, path: str, told: str) -> None:
+    """What a binding names must be there, and two bindings have two names: decisions tell them."""
+    assert about(problems(access(text)), path) == [("error", told)]
