@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.chunks import ChunkScheduler
+from streams.chunks import BareRecords, ChunkScheduler
 from streams.record_batch import build_batch
 
 
 class Sized(NamedTuple):
     offset: int
-    serialized_value_size: int
+    value: bytes
 
 
 @given(
@@ -28,7 +30,7 @@ def test_chunks_hold_every_record_once_in_order_within_the_bounds(
     sizes: list[list[int]], records_max: int, bytes_max: int
 ) -> None:
     """For any poll: concatenated chunks are the poll; none is larger than allowed unless it is a single record."""
-    poll = {TP("events", p): [Sized(n, size) for n, size in enumerate(batch)] for p, batch in enumerate(sizes)}
+    poll = {TP("events", p): [Sized(n, bytes(size)) for n, size in enumerate(batch)] for p, batch in enumerate(sizes)}
     chunks: dict[TP, list[list[Sized]]] = {tp: [] for tp in poll}
     for tp, chunk in ChunkScheduler(records_max, bytes_max).iterate(poll):
         chunks[tp].append(chunk)
@@ -36,14 +38,34 @@ def test_chunks_hold_every_record_once_in_order_within_the_bounds(
     assert {tp: [r for chunk in found for r in chunk] for tp, found in chunks.items()} == poll
     for chunk in (chunk for found in chunks.values() for chunk in found):
         assert len(chunk) <= records_max
-        assert len(chunk) == 1 or sum(record.serialized_value_size for record in chunk) <= bytes_max
+        assert len(chunk) == 1 or sum(len(record.value) for record in chunk) <= bytes_max
 
 
 def test_partitions_take_turns() -> None:
     """A partition with much to read does not hold up one with little."""
-    poll = {TP("events", 0): [Sized(n, 1) for n in range(6)], TP("events", 1): [Sized(0, 1)]}
+    poll = {TP("events", 0): [Sized(n, b"v") for n in range(6)], TP("events", 1): [Sized(0, b"v")]}
     order = [tp.partition for tp, _ in ChunkScheduler(2, 1000).iterate(poll)]
     assert order == [0, 1, 0, 0]
+
+
+def test_records_stay_as_they_come_out_of_their_batch() -> None:
+    """Nothing is copied between the batch and the chunk: aiokafka's fetcher hands on what its parser made."""
+    batch, _ = build_batch(
+        [(b"chart/a", b"{}", [("sm-ingress", b"x")])],
+        timestamp_ms=7,
+        producer_id=1,
+        epoch=0,
+        sequence=0,
+        transactional=False,
+        bytes_max=1000,
+    )
+    tp, fetched = TopicPartition("events", 0), BareRecords()
+    unpacked = PartitionRecords(tp, MemoryRecords(bytes(batch)), [], 0, None, None, False, READ_COMMITTED)
+    fetched[tp] = FetchResult(tp, assignment=None, partition_records=unpacked, backoff=0)
+    (record,) = unpacked
+    assert not isinstance(record, ConsumerRecord)
+    assert (record.offset, record.key, record.value, record.timestamp) == (0, b"chart/a", b"{}", 7)
+    assert dict(record.headers) == {"sm-ingress": b"x"}
 
 
 def test_a_batch_is_read_back_as_it_was_written() -> None:
