@@ -24,6 +24,7 @@ Judge = Callable[[str], Finding | None]
 def allow_deny(policy: AllowDeny) -> Check:
     registry, namespace = _registry(_lowered(policy.registries)), _judge("namespace", _lowered(policy.namespaces))
     of_source = lru_cache(maxsize=_TEXTS_MAX)(_judge("source", policy.sources))
+    looks_at_place = registry is not _fine or namespace is not _fine
 
     @lru_cache(maxsize=_TEXTS_MAX)
     def of_place(artifact: str) -> Finding | None:
@@ -31,7 +32,8 @@ def allow_deny(policy: AllowDeny) -> Check:
         return registry(host) or namespace(path)
 
     def check(case: Case) -> Finding | None:
-        return of_place(case.event.artifact.key) or of_source(case.event.source)
+        found = of_place(case.event.artifact.key) if looks_at_place else None
+        return found or of_source(case.event.source)
 
     return check
 

@@ -60,9 +60,12 @@ class Policies:
 
     def _select(self, event_type: str, artifact: str, principal: str) -> tuple[Compiled, ...]:
         """The policies that apply, in the order of the configuration. Call it as `applying`, which remembers."""
-        left = self._all and self._types.mask(event_type) & self._principals.mask(principal)
+        left = self._all
         if left:
-            left &= self._artifacts.mask(artifact) & self._environments.mask(environment_of(artifact))
+            left = self._types.select(event_type, left)
+            left = self._principals.select(principal, left)
+            left = self._artifacts.select(artifact, left)
+            left = self._environments.select(environment_of(artifact), left)
         return tuple(policy for number, policy in enumerate(self._policies) if left >> number & 1)
 
 
@@ -71,10 +74,19 @@ def judge(policies: tuple[Compiled, ...], case: Case, waived: Collection[str] = 
     whose names are `waived`: somebody has released the event from their judgement."""
     verdict: Verdict | None = None
     alerts: tuple[Verdict, ...] = ()
-    for policy in policies:
-        found = _ask(policy, case) if policy.name not in waived else None
-        if found is None:
+    for name, action, check in policies:
+        if name in waived:
             continue
+        try:
+            finding = check(case)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:  # a panic in a library written in Rust is no Exception; no event may stop its partition
+            found = _failed(name, exc)
+        else:
+            if finding is None:
+                continue
+            found = Verdict(action, name, finding.code, finding.detail)
         if found.action == "alert":
             alerts += (found,)
         elif verdict is None or _GRAVITY[found.action] > _GRAVITY[verdict.action]:
@@ -82,19 +94,9 @@ def judge(policies: tuple[Compiled, ...], case: Case, waived: Collection[str] = 
     return Judgement(verdict, alerts) if verdict or alerts else FINE
 
 
-def _ask(policy: Compiled, case: Case) -> Verdict | None:
-    try:
-        found = policy.check(case)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as exc:  # a panic in a library written in Rust is no Exception; no event may stop its partition
-        return _failed(policy, exc)
-    return None if found is None else Verdict(policy.action, policy.name, found.code, found.detail)
-
-
-def _failed(policy: Compiled, exc: BaseException) -> Verdict:
+def _failed(name: str, exc: BaseException) -> Verdict:
     """Closed, whatever its action: an alert that cannot be judged may not let an event pass that nobody looked at."""
-    metrics.POLICY_FAILURES.labels(policy.name).inc()
-    _QUIET.warning(log, policy.name, "a policy failed and refused: please report it", policy=policy.name, error=repr(exc)[:200])
-    detail = f"the policy {policy.name} could not be evaluated ({type(exc).__name__}); see the worker's log, mend or remove it"
-    return Verdict("refuse", policy.name, "policy.failed", detail)
+    metrics.POLICY_FAILURES.labels(name).inc()
+    _QUIET.warning(log, name, "a policy failed and refused: please report it", policy=name, error=repr(exc)[:200])
+    detail = f"the policy {name} could not be evaluated ({type(exc).__name__}); see the worker's log, mend or remove it"
+    return Verdict("refuse", name, "policy.failed", detail)
