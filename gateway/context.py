@@ -11,7 +11,6 @@ from typing import Protocol
 
 from agents.hold_watch import HoldWatch
 from gateway.door_rates import DoorRates
-from gateway.door_rates import DoorRates
 from gateway.problems import NotFound, Unavailable
 from gateway.refusals import Refusals
 from streams.command_log import CommandLog
@@ -96,10 +95,6 @@ class Context:
     def watch(self) -> HoldWatch:
         """The holds in effect, compiled."""
         return HoldWatch(self.control)
-
-    @cached_property
-    def door_rates(self) -> DoorRates:
-        return DoorRates(self.settings)
 
     @cached_property
     def door_rates(self) -> DoorRates:

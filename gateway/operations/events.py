@@ -32,7 +32,6 @@ async def publish_events(context: Context, principal: str, incoming: Incoming) -
     """
     events = _checked(context, incoming)
     context.door_rates.admit(principal, len(events))
-    context.door_rates.admit(principal, len(events))
     taken: list[TakenEvent] = []
     for event, part in events:
         try:
