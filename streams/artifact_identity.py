@@ -6,6 +6,7 @@ import re
 from unicodedata import is_normalized
 
 from streams.cloudevents import cut
+from streams.confusables import doubt
 from streams.errors import Malformed
 from streams.events import Action, Artifact
 
@@ -29,7 +30,7 @@ def is_digest(text: str) -> bool:
 
 
 def key_of(kind: str, name: str) -> str:
-    """`<kind>/<name>`. Raises Malformed(`kind.unknown`, `subject.invalid`)."""
+    """`<kind>/<name>`. Raises Malformed(`kind.unknown`, `subject.invalid`, `subject.confusable`)."""
     if kind not in KINDS:
         raise Malformed("kind.unknown", f"found {cut(kind)}; expected one of {', '.join(sorted(KINDS))}")
     check_name(name)
@@ -37,13 +38,15 @@ def key_of(kind: str, name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Names become keys, paths and subjects downstream, so two spellings of one name, and steps out of a path, are refused."""
+    """Names become keys, paths and subjects downstream: two spellings of one name, steps out of a path and look-alikes are refused."""
     if len(name.encode()) > NAME_BYTES_MAX:
         _refuse_name(name, f"at most {NAME_BYTES_MAX} bytes")
     if not is_normalized("NFC", name):
         _refuse_name(name, "Unicode in the form NFC")
     if not all(char.isprintable() for char in name):
         _refuse_name(name, "printable characters only")
+    if (wish := doubt(name)) is not None:
+        raise Malformed("subject.confusable", f"found the artifact name {cut(name)}; expected {wish}")
     if any(segment in ("", ".", "..") for segment in name.split("/")):
         _refuse_name(name, "segments between slashes that are neither empty nor . nor ..")
 

@@ -113,6 +113,7 @@ MEANING = [
     ("subject.invalid", environment("a/")),
     ("subject.invalid", environment("../etc")),
     ("subject.invalid", environment("cafe\u0301")),
+    ("subject.confusable", environment("pr\u043ed")),
     ("subject.invalid", environment("https://portal.example")),
     ("kind.unknown", about(OCI, custom={"kind": "planet"})),
     ("version.missing", about("pkg:generic/app")),
