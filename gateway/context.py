@@ -49,6 +49,10 @@ class Following(Protocol):
     async def aclose(self) -> None: ...
 
 
+class AuditFollowing(Following, Protocol):
+    def reindex(self) -> None: ...
+
+
 class Beat:
     """When the event loop last had a turn of its own."""
 
@@ -82,7 +86,7 @@ class Context:
     queries: Queries
     status: Status
     audit: AuditIndex
-    audit_follower: Following
+    audit_follower: AuditFollowing
     publisher: Publisher
     commands: CommandLog
     control: ControlReader

@@ -26,6 +26,12 @@ class AuditFollower:
         topic = Topics(settings.topic_prefix).audit
         self._tps = [TP(topic, partition) for partition in range(settings.partitions)]
         self._task: asyncio.Task[None] | None = None
+        self._wants_again = False
+        self.ready = False
+
+    def reindex(self) -> None:
+        """Forget the index and fill it again from the topic."""
+        self._wants_again = True
         self.ready = False
 
     async def start(self) -> None:
@@ -43,7 +49,8 @@ class AuditFollower:
             try:
                 await reader.start()
                 pause_s = 0.1
-                await self._follow(reader)
+                while True:
+                    await self._follow(reader)
             except OutOfRange as exc:
                 _log.warning("the audit topic does not have what the index stopped at; starting again", positions=str(exc))
             except Retriable as exc:
@@ -62,6 +69,11 @@ class AuditFollower:
             for tp, fetched in (await reader.poll(1.0 if self.ready else 0.1)).items():
                 await self._apply(tp, fetched)
             behind = {tp for tp in behind if await reader.position(tp) < ends[tp]}
+            if self._wants_again or await asyncio.to_thread(self._index.reopen_if_deleted):
+                _log.warning("the audit index is built anew")
+                self._wants_again, self.ready = False, False
+                await asyncio.to_thread(self._index.reset)
+                return
             self.ready = self.ready or not behind
 
     async def _start_positions(self, reader: LogReader, ends: dict[TP, int]) -> dict[TP, int]:
