@@ -99,10 +99,11 @@ class Mailbox:
             self._refuse(chunk)
             return False
         if chunk.first < self.next_offset:  # fetched again after a seek: its beginning has been taken
-            chunk = Chunk(chunk.topic, chunk.partition, [r for r in chunk.records if r.offset >= self.next_offset])
+            left = [record for record in chunk.records if record.offset >= self.next_offset]
+            chunk = Chunk(chunk.topic, chunk.partition, left, self.next_offset, chunk.end)
         self._has_begun = True
         self._rewound_at_s, self._rewinds = float("-inf"), 0
-        self.next_offset = chunk.last + 1
+        self.next_offset = chunk.behind
         self._chunks.append(chunk)
         metrics.CHUNK_RECORDS.labels(self.topic).observe(len(chunk.records))
         if len(self._chunks) >= self._chunks_max:  # said again for each that comes all the same: a seek starts the fetching
@@ -131,10 +132,11 @@ class Mailbox:
 
     def take(self, records_max: int, bytes_max: int) -> list[Any]:
         """Records of the first chunk, and of those behind it as far as they stay within a chunk's bounds together."""
-        records = self._chunks.popleft().records
-        room = bytes_max - sum(record.serialized_value_size for record in records) if self._chunks else 0
+        chunk = self._chunks.popleft()
+        records = chunk.records
+        room = bytes_max - chunk.value_bytes if self._chunks else 0
         while self._chunks and len(records) + len(self._chunks[0].records) <= records_max:
-            room -= sum(record.serialized_value_size for record in self._chunks[0].records)
+            room -= self._chunks[0].value_bytes
             if room < 0:
                 break
             records = records + self._chunks.popleft().records

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import faust
@@ -37,19 +38,33 @@ FETCH_WAIT_MS = 50
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Records of one topic-partition, in order; aiokafka's own objects. `first` and `last` are offsets."""
+    """Records of one topic-partition, in order; aiokafka's own objects.
+
+    `first` is where reading began and `behind` where it goes on, which tells of holes: a chunk follows another whose `behind` is its
+    `first`, though transactions leave markers between records that nobody is shown. `last` is the offset of the last record.
+    """
 
     topic: str
     partition: int
     records: list[Any]
+    begin: int | None = None
+    end: int | None = None
 
     @property
     def first(self) -> int:
-        return int(self.records[0].offset)
+        return int(self.records[0].offset) if self.begin is None else self.begin
 
     @property
     def last(self) -> int:
         return int(self.records[-1].offset)
+
+    @property
+    def behind(self) -> int:
+        return self.last + 1 if self.end is None else self.end
+
+    @property
+    def value_bytes(self) -> int:
+        return sum(len(record.value or b"") for record in self.records)
 
 
 class ChunkMessage(ConsumerMessage):
@@ -90,23 +105,51 @@ class ChunkScheduler:
 
     def _cut(self, records: list[Any]) -> Iterator[list[Any]]:
         start = size = 0
+        begin = getattr(records, "begin", None)
         for index, record in enumerate(records):
             value_bytes = len(record.value or b"")
             size += value_bytes
             if index > start and (index - start >= self._records_max or size > self._bytes_max):
-                yield records[start:index]
-                start, size = index, value_bytes
-        yield records[start:]
+                yield Fetched(records[start:index], begin, record.offset)
+                start, size, begin = index, value_bytes, record.offset
+        yield Fetched(records[start:], begin, getattr(records, "end", None))
+
+
+class Fetched(list[Any]):
+    """Records, and the positions before and behind them. There may be markers of transactions on both sides."""
+
+    def __init__(self, records: Iterable[Any], begin: int | None, end: int | None) -> None:
+        super().__init__(records)
+        self.begin = begin
+        self.end = end
 
 
 class BareRecords(dict[TopicPartition, Any]):
     """What the fetcher has fetched. Records stay as they come out of their batch (offset, key, value, headers, timestamp): the copy that
     aiokafka makes of each, to add topic and partition, is more than half of what consuming one costs."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._unseen: dict[TopicPartition, tuple[int, int]] = {}  # read and found to have no record, from there to there
+
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         if isinstance(fetched, FetchResult):
             fetched._partition_records._consumer_record = _as_it_is
+            fetched.getall = partial(self._getall, tp, fetched, fetched.getall)
         super().__setitem__(tp, fetched)
+
+    def _getall(self, tp: TopicPartition, fetched: FetchResult, getall: Any, records_max: int | None = None) -> list[Any]:
+        read = fetched._partition_records
+        begin = None if read is None else read.next_fetch_offset
+        records = getall(records_max)
+        if begin is None or (not records and fetched.has_more()):
+            return records
+        unseen_from, unseen_to = self._unseen.pop(tp, (begin, begin))
+        begin = unseen_from if unseen_to == begin else begin
+        if not records:
+            self._unseen[tp] = (begin, read.next_fetch_offset)
+            return records
+        return Fetched(records, begin, read.next_fetch_offset)
 
 
 def _as_it_is(_: TopicPartition, record: Any) -> Any:
@@ -189,7 +232,7 @@ class ChunkConsumer(driver.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
-        message.chunk = Chunk(tp.topic, tp.partition, records)
+        message.chunk = Chunk(tp.topic, tp.partition, records, records.begin, records.end)
         return message
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:

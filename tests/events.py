@@ -17,7 +17,6 @@ class FakeRecord(NamedTuple):
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
-    serialized_value_size: int = 0
 
 
 def digest_of(text: str) -> str:

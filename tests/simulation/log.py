@@ -34,7 +34,7 @@ class Transaction:
 class Entry:
     """A record as readers see it (aiokafka's names), or a control marker, which none of them ever sees."""
 
-    __slots__ = ("headers", "is_marker", "key", "offset", "serialized_value_size", "timestamp", "transaction", "value")
+    __slots__ = ("headers", "is_marker", "key", "offset", "timestamp", "transaction", "value")
 
     def __init__(
         self, offset: int, record: Record, timestamp: int, transaction: Transaction | None, *, is_marker: bool = False
@@ -45,7 +45,6 @@ class Entry:
         self.timestamp = timestamp
         self.transaction = transaction
         self.is_marker = is_marker
-        self.serialized_value_size = len(record[1] or b"")
 
     @property
     def is_visible(self) -> bool:
