@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from gateway.questions import PageQuery
 from gateway.views import Answer
-from tables.audit_record import Outcome
+
+#: `tables.audit_record.Outcome`, as OpenAPI shows it.
+Decision = Literal[
+    "accepted", "refused", "quarantined", "duplicate", "delivered", "failed", "command", "configuration", "login_refused", "key"
+]
 
 
 class AuditQuery(PageQuery):
@@ -16,7 +20,7 @@ class AuditQuery(PageQuery):
 
     artifact: str = Field("", max_length=1024, description="Its key; `*` matches any run of characters.")
     principal: str = Field("", max_length=64)
-    decision: Outcome | None = Field(None, description="What became of it: accepted, refused, quarantined, delivered, …")
+    decision: Decision | None = Field(None, description="What became of it.")
     rule: str = Field("", max_length=512, description="The rule that decided: a policy's name, or a binding's.")
     component: str = Field("", max_length=64)
     since: AwareDatetime | None = Field(None, description="RFC 3339; this moment and later.")

@@ -49,7 +49,7 @@ def _question(query: AuditQuery) -> Question:
     return Question(
         artifact=query.artifact,
         principal=query.principal,
-        outcome=query.decision.value if query.decision else "",
+        outcome=query.decision or "",
         rule=query.rule,
         component=query.component,
         text=query.text,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from gateway.audit_models import Decision
 from tables.audit_record import Outcome
 from tests.brokers import BINDINGS, ROLES
 from tests.gateways import World
@@ -48,6 +50,11 @@ async def test_questions(world: World, question: str, events: list[str]) -> None
     assert [item["event_id"] for item in (await response.json())["items"]] == events
 
 
+def test_decisions() -> None:
+    """Every outcome that a record may have can be asked for."""
+    assert set(get_args(Decision)) == {outcome.value for outcome in Outcome}
+
+
 async def test_pages(world: World) -> None:
     """All records come, each once, newest first, page by page."""
     pages = await world.pages("/v1/audit?limit=2&artifact=chart%2Fa")
@@ -79,7 +86,7 @@ async def test_some_artifacts_only(tmp_path: Path) -> None:
     """Whoever may audit some artifacts sees the records about them, and no other's, however many lie between."""
     roles = ROLES | {"image-auditor": {"rules": [{"verbs": ["audit"], "artifacts": ["image/*"]}]}}
     bindings = [*BINDINGS, {"name": "auditors", "role": "image-auditor", "principals": ["c28"]}]
-    async with World(tmp_path, roles=roles, bindings=bindings) as world:
+    async with World(tmp_path / "other", roles=roles, bindings=bindings) as world:
         world.audit(Outcome.REFUSED, artifact="image/b", event_id="mine")
         for number in range(20):
             world.audit(Outcome.ACCEPTED, artifact="chart/a", event_id=f"e{number}")
