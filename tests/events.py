@@ -11,7 +11,7 @@ from streams.ingress import HEADER, Ingress
 
 
 class FakeRecord(NamedTuple):
-    """The fields of aiokafka's ConsumerRecord that the engine reads."""
+    """The fields of a record that the engine reads."""
 
     offset: int
     key: bytes
@@ -63,4 +63,4 @@ def record(
     if key is None:
         key = "chart/" + event["subject"].partition("/")[2].partition("@")[0] if not isinstance(event, bytes) else "unknown/c24"
     origin_of = ingress(offset + 1 if sequence is None else sequence, **origin)
-    return FakeRecord(offset, key.encode(), body, ((HEADER, origin_of.encode()),), len(body))
+    return FakeRecord(offset, key.encode(), body, ((HEADER, origin_of.encode()),))
