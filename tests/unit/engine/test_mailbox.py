@@ -134,3 +134,14 @@ async def test_a_full_mailbox_pauses_itself_and_takes_what_is_on_its_way() -> No
     assert flow.asked[-1] == ("drained", 3)
     box.take(1, 1000)
     assert flow.asked.count(("drained", 3)) == 1
+
+
+async def test_markers_of_transactions_are_no_holes() -> None:
+    """What was read and had no record in it counts as taken: a chunk follows when reading went on where it had stopped."""
+    flow = Flow()
+    box = mailbox(flow, chunks_max=9)
+    one, two, three = (Chunk("events", 3, [FakeRecord(offset, b"k", b"v", ())], offset, offset + 2) for offset in (0, 2, 5))
+    assert box.offer(one)
+    assert box.offer(two)
+    assert not box.offer(three)
+    assert flow.asked == [("rewind", 4)]
