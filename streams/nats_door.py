@@ -78,6 +78,8 @@ async def connect(
             **credentials,
         )
     except (nats_errors.Error, OSError, TimeoutError) as exc:
+        if client._transport is not None:
+            client._transport.close()  # nats-py leaves it open when the first attempt was the last
         raise Retriable(f"NATS is away: {exc!r}") from exc
     return client
 
