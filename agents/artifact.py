@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import structlog
 
 from agents.clock import Clock
+from agents.config_change import has_changed
 from agents.hold_watch import HoldWatch
 from agents.holds import has_released, waits_for_release
 from agents.pace import Pace
@@ -264,6 +265,8 @@ class ArtifactActor:
     def _has_left_over(self) -> bool:
         """Work that the state itself says is left."""
         if self.marker.routing != self._rules.routing.hash or self._overlay.draining:
+            return True
+        if has_changed(self.marker, self._rules.config_hash):
             return True
         return has_released(self.marker, self._watch.in_effect())
 

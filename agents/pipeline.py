@@ -5,6 +5,7 @@ What each step decides is in its own file: `holds.py`, `on_command.py`, `on_rece
 
 from __future__ import annotations
 
+from agents.config_change import note_configuration
 from agents.holds import release_logs
 from agents.on_command import take_command
 from agents.on_event import take_events
@@ -27,6 +28,7 @@ class Turn:
 
     def run(self, work: Work) -> Outcome:
         state = self._state
+        note_configuration(state.partition, state.marker, state.audit)
         release_logs(state)
         for record in work.commands:
             take_command(state, record)

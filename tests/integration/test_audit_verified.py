@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from gateway.local.kafka import Kafka
 from tables.audit_checkpoint import Checkpoint, trust_of
-from tables.audit_record import CHAIN_HEADER
+from tables.audit_record import CHAIN_HEADER, Outcome
 from tests.brokers import connected
 from tests.harness import Cluster, eventually
 from tests.loads import CHARTS, mixed
@@ -58,6 +58,10 @@ async def test_audit_is_whole_after_kills_and_not_after_tampering(cluster: Clust
     assert (whole, from_file["records"]) == (True, report["records"])
     await _check_witness(cluster, file)
 
+    await _configure_otherwise(cluster)
+    whole, report = await audit(cluster, "verify")
+    assert whole, report
+
     await _write_again(cluster, partition=1, seq=2)
     whole, report = await audit(cluster, "verify")
     assert not whole
@@ -67,6 +71,21 @@ async def test_audit_is_whole_after_kills_and_not_after_tampering(cluster: Clust
 async def _has_audited(cluster: Cluster, count: int) -> bool:
     await cluster.readings.update()
     return sum(map(len, cluster.readings.audit.values())) >= count
+
+
+async def _configure_otherwise(cluster: Cluster) -> None:
+    """Every partition tells of it, though nothing else happens."""
+    cluster.config.write_text(cluster.config.read_text() + "limits: {json_depth_max: 65}\n")
+    for worker in cluster.workers:
+        await asyncio.to_thread(worker.stop)
+        worker.start()
+
+    async def told() -> bool:
+        await cluster.readings.update()
+        newest = [entries[-1].record for entries in cluster.readings.audit.values()]
+        return all(record.outcome is Outcome.CONFIGURATION and record.code == "configuration.changed" for record in newest)
+
+    await eventually(told, 60)
 
 
 async def _check_witness(cluster: Cluster, file: Path) -> None:

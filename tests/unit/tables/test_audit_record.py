@@ -60,7 +60,7 @@ def test_trace_id(parent: object, expected: str) -> None:
 
 
 def test_configuration_is_noted_once() -> None:
-    """A partition gets one record when its worker judges by another configuration, and none while it stays the same."""
+    """A partition gets one record when its worker judges by another configuration, and none at first or while it stays the same."""
     marker = Marker(turn=4)
     first = AuditTrail(marker, 1, "aaaa")
     note_configuration(3, marker, first)
@@ -69,6 +69,6 @@ def test_configuration_is_noted_once() -> None:
     note_configuration(3, marker, second)
     records = [msgspec.json.decode(value, type=AuditRecord) for _, value, _ in first.records + second.records]
     assert [(r.id, r.outcome, r.config, r.detail) for r in records] == [
-        ("config-3-4", Outcome.CONFIGURATION, "aaaa", ""),
-        ("config-3-4", Outcome.CONFIGURATION, "bbbb", "the configuration was aaaa"),
+        ("config-3-4", Outcome.CONFIGURATION, "bbbb", "the configuration was aaaa")
     ]
+    assert marker.config == "bbbb"
