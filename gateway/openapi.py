@@ -85,7 +85,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "description": operation.description or operation.summary,
+        "description": f"{operation.description or operation.summary}\n\n{operation.needs}",
         "parameters": [*map(_segment, operation.segments), *(_parameters(operation.query) if operation.query else [])],
         "responses": _responses(operation),
         "security": [{"apiKey": list[str]()}, {"session": list[str]()}] if operation.guarded else [],

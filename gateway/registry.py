@@ -138,6 +138,14 @@ class Operation:
         return bool(self.verbs) or self.anyone
 
     @property
+    def needs(self) -> str:
+        """Which key is needed, in words."""
+        if not self.verbs:
+            return "Any key will do." if self.anyone else "Needs no key."
+        on = "this artifact" if self.artifact else "this component" if self.component else "everything"
+        return f"Needs {' or '.join(f'`{verb}`' for verb in self.verbs)} on {'what it is about' if self.judged else on}."
+
+    @property
     def segments(self) -> list[str]:
         return re.findall(r"\{(\w+)\}", self.path)
 
