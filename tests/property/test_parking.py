@@ -25,7 +25,7 @@ from tests.events import FakeRecord, chart_event, record
 from tests.partition import Partition
 from tests.simulation.stores import MemoryDatabase, MemoryStore
 
-QUEUED_MAX, DRAINED_PER_TURN_MAX = 5, 1
+QUEUED_MAX = 5
 SOURCES = {"good": "urn:good", "bad": "urn:bad", "worse": "urn:bad:worse", "evil": "urn:evil"}
 #: By rule: which sources it quarantines. One more refuses `evil`.
 QUARANTINED = {"no-bad": ("bad", "worse"), "no-worse": ("worse",)}
@@ -115,7 +115,8 @@ class Artifact:
 
 
 class Run:
-    def __init__(self) -> None:
+    def __init__(self, drained_per_turn_max: int) -> None:
+        self._drained_per_turn_max = drained_per_turn_max
         self.partition = Partition(MemoryStore(MemoryDatabase(random.Random(1))), configured())
         self.kinds: dict[int, str] = {}
         self.artifacts = {name: Artifact(self.kinds) for name in ("a", "b")}
@@ -163,7 +164,7 @@ class Run:
         self._drain()
 
     def _drain(self) -> None:
-        left = DRAINED_PER_TURN_MAX
+        left = self._drained_per_turn_max
         for name in list(self._draining):
             left -= self.artifacts[name].drain(left)
             self._requeue(name)
@@ -228,13 +229,13 @@ def number_of(body_base64: str) -> int:
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, min_size=6, max_size=40))
-def test_order_holds_and_nothing_is_lost(script: list[tuple[str, Any]]) -> None:
+@given(st.lists(steps, min_size=6, max_size=40), st.integers(1, 2))
+def test_order_holds_and_nothing_is_lost(script: list[tuple[str, Any]], drained_per_turn_max: int) -> None:
     """After every step the quarantine, what was accepted and in which order, and all counts are as the model says."""
-    run = Run()
+    run = Run(drained_per_turn_max)
     with (
         patch("agents.parking.QUEUED_MAX", QUEUED_MAX),
-        patch("agents.release.DRAINED_PER_TURN_MAX", DRAINED_PER_TURN_MAX),
+        patch("agents.release.DRAINED_PER_TURN_MAX", drained_per_turn_max),
     ):
         for what, argument in script:
             run.step(what, argument)
