@@ -50,6 +50,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         *(TopicSpec(name, kafka.partitions, _common(settings) | {"cleanup.policy": "delete"} | more) for name, more in deleted),
         *(TopicSpec(name, kafka.partitions, _common(settings) | _COMPACT) for name in topics.changelogs),
         TopicSpec(topics.control, 1, _common(settings) | _COMPACT),
+        TopicSpec(topics.alerts, 1, _common(settings) | {"cleanup.policy": "delete"} | events_retention),
     ]
 
 

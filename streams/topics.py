@@ -34,6 +34,11 @@ class Topics(msgspec.Struct, frozen=True):
     def control(self) -> str:
         return f"{self.prefix}.control"
 
+    @property
+    def alerts(self) -> str:
+        """One partition."""
+        return f"{self.prefix}.alerts"
+
     def sync(self, component: str) -> str:
         return f"{self.prefix}.sync.{component}"
 
