@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.api_keys import LoginRefused
 from gateway.auth import require_own_origin
+from gateway.operations.holds import may_release
 from gateway.operations.status import get_status
 from gateway.problems import Problem
 from gateway.registry import KEYRING, Call, Registry, read_body
@@ -48,7 +49,9 @@ _ASSETS = {name: (_HERE / "static" / name).read_text() for name in ("page.css", 
 @routes.get("/", verbs=("read",), produces=HTML)
 async def show_status(call: Call) -> web.Response:
     """The status page: is everything in step, component by component."""
-    return _html("status.html", 200, {}, status=get_status(call.context), principal=call.principal)
+    status = get_status(call.context)
+    releasable = {hold.id for hold in status.holds if may_release(call.known, hold.artifacts, hold.component)}
+    return _html("status.html", 200, {}, status=status, releasable=releasable, principal=call.principal)
 
 
 @routes.post("/login", verbs=(), status=303, produces=HTML, accepts=(_FORM,), refusals=(401, 403))

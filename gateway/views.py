@@ -36,7 +36,7 @@ class HoldView(Answer):
 class PairView(Answer):
     """One component and one artifact: desired against delivered. `since` is when it left, or came into, `in_sync`.
 
-    `held`: no attempt begins, because of this hold; what is not in sync waits for its release.
+    `held`: no attempt begins, because of this hold; what is behind waits for its release.
     """
 
     state: State

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from agents.authz import May, Resource
@@ -69,6 +69,10 @@ async def release_hold(context: Context, caller: Caller, remote: str, ident: str
     return hold_view(hold)
 
 
+def may_release(caller: Caller, artifacts: Sequence[str], component: str) -> bool:
+    return all(caller.may("release", resource) for resource in _resources(artifacts, component))
+
+
 def hold_view(hold: Hold) -> HoldView:
     return HoldView(
         id=hold.id,
@@ -103,7 +107,7 @@ def _command(verb: CommandVerb, hold: Hold, caller: Caller, remote: str, reason:
     return Command(_new_id(), verb, caller.name, _now_ms(), hold.component, **told)
 
 
-def _resources(artifacts: tuple[str, ...], component: str) -> list[Resource]:
+def _resources(artifacts: Sequence[str], component: str) -> list[Resource]:
     """What somebody must be allowed to stop. A rule's pattern that matches a pattern matches all that this one does."""
     return [Resource(artifact=pattern, component=component) for pattern in artifacts or ("",)]
 

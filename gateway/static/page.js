@@ -1,5 +1,6 @@
 // Refreshes the page's <main> every two seconds by fetching the page itself, so that the server renders it in one place only.
-// A page that cannot be refreshed says so: an old number must not look like a new one.
+// A page that cannot be refreshed says so: an old number must not look like a new one. The dialog that releases a hold stands beside
+// <main>, so that a refresh does not take away what somebody is writing.
 "use strict";
 (() => {
   const every_ms = 2000, stale_ms = 10000;
@@ -44,6 +45,35 @@
     relative();
   };
 
+  const dialog = document.getElementById("release"), form = dialog.querySelector("form"), wrong = dialog.querySelector("[role=alert]");
+
+  const ask = (button) => {
+    dialog.dataset.hold = button.dataset.hold;
+    document.getElementById("release-what").textContent = button.dataset.what;
+    wrong.textContent = "";
+    form.reset();
+    dialog.showModal();
+  };
+
+  const release = async () => {
+    const answer = await fetch(`/v1/holds/${encodeURIComponent(dialog.dataset.hold)}/release`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "sm-request": "1" },
+      body: JSON.stringify({ reason: form.elements.reason.value }),
+      signal: AbortSignal.timeout(20000),
+    });
+    if (!answer.ok) throw new Error((await answer.json()).detail);
+    dialog.close();
+    await refresh();
+  };
+
+  document.documentElement.classList.add("js");
+  document.addEventListener("click", (event) => event.target.matches("button.release") && ask(event.target));
+  dialog.querySelector("[value=cancel]").addEventListener("click", () => dialog.close());
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    release().catch((error) => { wrong.textContent = `Not released: ${error.message}`; });
+  });
   relative();
   setInterval(refresh, every_ms);
   document.addEventListener("visibilitychange", refresh);

@@ -148,3 +148,46 @@ async def test_the_page_fits_a_phone(browser: Browser, world: World, scheme: str
         await log_in(page, world.key_of("operator"))
         await expect(page.get_by_role("heading", name="2 pairs are out of step")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+async def hold(world: World, **body: Any) -> None:
+    assert (await world.post("/v1/holds", json={"reason": "a bad release is out"} | body)).status == 202
+
+
+async def test_holds_are_shown_and_released(browser: Browser, world: World) -> None:
+    """What is held says so, with reason and author; whoever may release it does so here, and has to say why."""
+    world.artifact("chart/argo-cd", c8=behind(), c20=in_sync())
+    await hold(world, artifacts=["chart/*"])
+    await hold(world, component="c12")
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("heading", name="2 holds are in effect")).to_be_visible()
+        await expect(page.get_by_role("row", name="chart/argo-cd")).to_contain_text("operator: a bad release is out")
+        await expect(page.get_by_role("row", name="c12 nats")).to_contain_text("held")
+        await page.get_by_role("row", name="chart/* to all components").get_by_role("button", name="Release").click()
+        await page.get_by_label("Reason").fill("mended")
+        await page.get_by_role("dialog").get_by_role("button", name="Release").click()
+        await expect(page.get_by_role("heading", name="1 hold is in effect")).to_be_visible(timeout=REFRESHED_MS)
+        assert [command.reason for _, command in world.log.commands][-1] == "mended"
+
+
+async def test_a_release_that_is_refused_says_why(browser: Browser, world: World) -> None:
+    """The dialog stays open and tells what the gateway said; what was written is not lost to a refresh."""
+    await hold(world, artifacts=["chart/*"])
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("operator"))
+        await page.get_by_role("button", name="Release").click()
+        world.log.away = True
+        await page.get_by_label("Reason").fill("mended")
+        await page.get_by_role("dialog").get_by_role("button", name="Release").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Not released: the log did not acknowledge")
+        await expect(page.get_by_label("Reason")).to_have_value("mended")
+
+
+async def test_who_may_not_release_is_not_offered_to(browser: Browser, world: World) -> None:
+    """Somebody who may only read sees the hold and no button."""
+    await hold(world, everything=True)
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("c8"))
+        await expect(page.get_by_role("heading", name="1 hold is in effect")).to_be_visible()
+        await expect(page.get_by_role("button", name="Release")).to_have_count(0)
