@@ -17,12 +17,18 @@ from tables.queries import Filter
 
 
 def get_artifact(context: Context, key: str) -> tuple[str, ArtifactView]:
-    """The artifact and its entity tag: the generation, and a hash because deliveries move without it."""
+    """The artifact and its entity tag: the generation, and a hash because deliveries, holds and parking move without it."""
     found = context.queries.artifact(key)
     if found is None:
-        raise context.unknown("artifact.unknown", "no event about this artifact has been accepted")
+        raise context.unknown("artifact.unknown", _unknown(context, key))
     view = artifact_view(context, key, found[1])
     return f'"{view.generation}-{hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:16]}"', view
+
+
+def _unknown(context: Context, key: str) -> str:
+    lot = context.queries.lot(key)
+    waits = "; some wait in quarantine, see /v1/quarantine" if lot is not None and lot.is_parked else ""
+    return f"no event about this artifact has been accepted{waits}"
 
 
 def list_artifacts(context: Context, query: ArtifactsQuery, may_read: May) -> ArtifactsPage:
@@ -54,6 +60,7 @@ def list_versions(context: Context, key: str, query: PageQuery) -> VersionsPage:
 def artifact_view(context: Context, key: str, head: Head) -> ArtifactView:
     kind, _, name = key.partition("/")
     holds = context.watch.holds.of_artifact(key)
+    lot = context.queries.lot(key)
     return ArtifactView(
         key=key,
         kind=kind,
@@ -64,7 +71,7 @@ def artifact_view(context: Context, key: str, head: Head) -> ArtifactView:
         generation=head.generation,
         action=head.action,
         accepted=head.accepted,
-        parked=head.parked,
+        parked=0 if lot is None else lot.queued + bool(lot.front),
         holds=[hold_view(hold) for hold in holds if hold.component in ("", *head.sync)],
         provenance=_provenance(head.provenance, context.queries.partition(key)),
         sync=pair_views(context, key, head),
