@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from agents.fold import Arrival
 from agents.turn_state import TurnState
-from streams.metrics import type_label
-from tables.audit_record import AuditRecord
+from tables.audit_record import AuditRecord, trace_id
 from tables.audit_record import Outcome as Word
 
 
@@ -18,7 +17,10 @@ def audit_event(
     code: str = "",
     detail: str = "",
     rule: str = "",
+    before: str = "",
+    after: str = "",
 ) -> None:
+    """`rule` is the policy that decided; without one it is what allowed the principal to publish."""
     event, artifact, trail, principal = arrival.event, arrival.event.artifact, state.audit, arrival.ingress.principal
     trail.append(
         AuditRecord(  # in the order of its fields: names cost a third of a microsecond here
@@ -37,10 +39,16 @@ def audit_event(
             "",
             code,
             detail,
-            rule,
+            rule or arrival.course.decision.rule,
             trail.config,
             arrival.ingress_text,
-            command=arrival.command,
+            0,
+            0,
+            arrival.command,
+            "",
+            trace_id(event.extensions) if event.extensions else "",
+            before,
+            after,
         )
     )
-    state.counts[word, type_label(event.type), principal] += 1
+    state.counts[word, arrival.course.type_label, principal] += 1

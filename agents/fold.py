@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from agents.course import Course
 from agents.dedup import HEAD_TAKEN_MAX, VERSION_TAKEN_MAX, remembered
 from agents.newest import greatest
 from agents.routing import Target
 from agents.sync_state import apply_event
 from streams.events import Action, Artifact, Event, Incoming
 from streams.ingress import Ingress
+from tables.audit_record import state_digest
 from tables.model import Head, Provenance, Version
 from tables.overlay import Overlay
 
@@ -27,6 +29,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     incoming: Incoming
     ingress: Ingress
     ingress_text: str
+    course: Course
     taken: str
     key: bytes
     version_key: bytes
@@ -67,6 +70,7 @@ def accept(  # noqa: PLR0917 - on the path of every event, where keywords cost
     if artifact.action is Action.DELETED:
         head.has_deleted = True
     head.taken_hashes = remembered(arrival.taken, head.taken_hashes, HEAD_TAKEN_MAX)
+    head.state = state_digest(head)
     head.sync = apply_event(head.sync, targets, generation, artifact.version, head.newest or head.version, now_ms, held)
     overlay.put_head(artifact.key, head)
     overlay.put_version_at(arrival.version_key, _version(arrival, version, generation, now_ms))

@@ -12,19 +12,22 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from agents.alerting import tell
 from agents.dedup import event_hash, is_duplicate, is_repeated
 from agents.delivery import event_record
 from agents.event_audit import audit_event
 from agents.fold import Arrival, accept
+from agents.holds import halt
 from agents.log_outputs import log_records, settle_logs
 from agents.newest import is_beyond
 from agents.parking import keep, park, queue_behind
-from agents.policies import Case, Verdict
+from agents.policies import POLICY_FAILED, Case, Verdict
+from agents.policies import judge as judge_by
 from agents.quarantine import names_of, quarantined
 from agents.routing import Target
 from agents.turn_state import TurnState
 from streams.codec import check_time, decode_event
-from streams.errors import Malformed, NotAllowed
+from streams.errors import Malformed
 from streams.events import Incoming
 from streams.ingress import HEADER, Ingress
 from tables.audit_record import Outcome as Word
@@ -70,7 +73,9 @@ def arrived(  # noqa: PLR0917 - on the path of every event, where keywords cost
     if event.artifact.key.encode() != key:
         raise Malformed("key.mismatch", f"the record's key is {key!r}, the event is about {event.artifact.key!r}")
     taken = event_hash(ingress.principal, event.source, event.id)
-    return Arrival(event, incoming, ingress, ingress_text, taken, key, key + SEP + event.artifact.version.encode(), audit_id)
+    course = state.rules.course(ingress.principal, event.type, event.artifact.key)
+    version_key = key + SEP + event.artifact.version.encode()
+    return Arrival(event, incoming, ingress, ingress_text, course, taken, key, version_key, audit_id)
 
 
 def judge(state: TurnState, arrival: Arrival, waits: bool = True, waived: Sequence[str] = ()) -> Verdict | None:
@@ -78,25 +83,27 @@ def judge(state: TurnState, arrival: Arrival, waits: bool = True, waived: Sequen
 
     Those that come out of a queue do not wait behind others of their artifact (`waits`); policies in `waived` do not look at the event.
     """
-    artifact, overlay = arrival.event.artifact, state.overlay
-    head = overlay.head(artifact.key)
+    event, overlay = arrival.event, state.overlay
+    head = overlay.head(event.artifact.key)
     version = _known_version(head, arrival, overlay)
+    course = arrival.course
     if is_duplicate(arrival.taken, head, version):
         audit_event(state, arrival, Word.DUPLICATE)
         return None
-    try:
-        state.rules.check_publish(arrival.ingress.principal, arrival.event)
-    except NotAllowed as exc:
-        audit_event(state, arrival, Word.REFUSED, code=exc.code, detail=exc.detail, rule="may_publish")
+    if not course.decision.allowed:
+        code, detail = state.rules.denial(arrival.ingress.principal, event)
+        audit_event(state, arrival, Word.REFUSED, code=code, detail=detail)
         return None
     if waits and overlay.lots and queue_behind(state, arrival):
         return None
-    verdict = _verdict(state, arrival, head, version, waived)
+    verdict = _verdict(state, arrival, head, version, waived) if course.policies else None
     if verdict is None:
         _accept(state, arrival, head, version)
         return None
     if verdict.action == "quarantine":
         return verdict
+    if verdict.action == "halt":
+        halt(state, verdict, event.artifact.key)
     audit_event(state, arrival, Word.REFUSED, code=verdict.code, detail=verdict.detail, rule=verdict.rule)
     return None
 
@@ -106,18 +113,22 @@ def _verdict(
 ) -> Verdict | None:
     """What the policies say. An event's time is that of its ingress, so that a repetition is judged alike; a released one's is now."""
     ingress = replace(arrival.ingress, ingress_ms=state.now_ms) if arrival.command else arrival.ingress
-    return state.rules.policies.judge(Case(arrival.event, arrival.incoming, ingress, head, version), waived).verdict
+    verdict, alerts = judge_by(arrival.course.policies, Case(arrival.event, arrival.incoming, ingress, head, version), waived)
+    for alert in alerts:
+        tell(state, arrival, alert)
+    if verdict is not None and (verdict.action != "refuse" or verdict.code == POLICY_FAILED):
+        tell(state, arrival, verdict)
+    return verdict
 
 
 def _accept(state: TurnState, arrival: Arrival, head: Head | None, version: Version | None) -> None:
-    artifact, overlay = arrival.event.artifact, state.overlay
-    targets = state.rules.routing.targets(artifact.key)
+    artifact, before, targets = arrival.event.artifact, "" if head is None else head.state, arrival.course.targets
     held = _held_logs(state, artifact.key, targets) if state.holds else ()
-    head = accept(arrival, head, version, targets, held, overlay, state.now_ms, state.hlc.tick())
+    head = accept(arrival, head, version, targets, held, state.overlay, state.now_ms, state.hlc.tick())
     _tell_logs(state, arrival, head, targets)
     if state.holds or state.marker.held:
         settle_logs(state, artifact.key, head, targets)
-    audit_event(state, arrival, Word.ACCEPTED, generation=head.generation)
+    audit_event(state, arrival, Word.ACCEPTED, generation=head.generation, before=before, after=head.state)
 
 
 def _known_version(head: Head | None, arrival: Arrival, overlay: Overlay) -> Version | None:

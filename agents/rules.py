@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from agents.authz import Authorizer, Decision, Resource
+from agents.authz import Authorizer, Resource
 from agents.backoff import Backoff
+from agents.course import Course
 from agents.policies import Policies
 from agents.routing import Routing
-from streams.errors import NotAllowed
 from streams.events import Event
+from streams.metrics import type_label
 from streams.settings import Settings
 
-_DECISIONS_MAX = 65_536
+_COURSES_MAX = 65_536
 
 
 class Rules:
@@ -27,17 +28,19 @@ class Rules:
         self.authorizer = Authorizer(settings)
         self.policies = Policies(settings)
         self._principals = frozenset(settings.principals)
-        self._published = lru_cache(maxsize=_DECISIONS_MAX)(self._decide_publish)
+        #: (principal, event type, artifact) -> Course
+        self.course = lru_cache(maxsize=_COURSES_MAX)(self._course)
 
-    def check_publish(self, principal: str, event: Event) -> str:
-        """The rule that allows it. Denied by default: raises NotAllowed, which names what was missing."""
-        decision = self._published(principal, event.type, event.artifact.key)
-        if not decision.allowed:
-            raise NotAllowed(
-                "publish.not_allowed" if principal in self._principals else "principal.unknown",
-                f"{principal} may not publish {event.type} about {event.artifact.key}; bind it to a role with a rule that allows it",
-            )
-        return decision.rule
+    def denial(self, principal: str, event: Event) -> tuple[str, str]:
+        """Code and detail for an event whose decision is no: denied by default, so what is told is what is missing."""
+        code = "publish.not_allowed" if principal in self._principals else "principal.unknown"
+        about = f"{event.type} about {event.artifact.key}"
+        return code, f"{principal} may not publish {about}; bind it to a role with a rule that allows it"
 
-    def _decide_publish(self, principal: str, event_type: str, artifact: str) -> Decision:
-        return self.authorizer.decide_uncached(principal, "publish", Resource(event_type, artifact))
+    def _course(self, principal: str, event_type: str, artifact: str) -> Course:
+        return Course(
+            self.authorizer.decide_uncached(principal, "publish", Resource(event_type, artifact)),
+            self.policies.select(event_type, artifact, principal),
+            self.routing.targets(artifact),
+            type_label(event_type),
+        )

@@ -41,6 +41,7 @@ class Outcome(msgspec.Struct):
     repeated: int = 0
     commands: Counter[str] = Counter()  # by verb
     holds: list[Hold] = []  # made by policies; into [control]
+    alerts: list[Record] = []
 
     @property
     def control(self) -> list[Record]:
@@ -59,5 +60,6 @@ class Outcome(msgspec.Struct):
             appends.append(Append(topics.changelog(table), partition, records))
         appends.append(Append(topics.audit, partition, self.audit))
         appends.append(Append(topics.control, 0, self.control))
+        appends.append(Append(topics.alerts, 0, self.alerts))
         appends += [Append(topics.sync(component), partition, records) for component, records in self.sync.items()]
         return appends

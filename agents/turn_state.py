@@ -25,6 +25,7 @@ class TurnState:
         self.now_ms = now_ms
         self.holds = holds  # in effect; those that this turn makes are added
         self.made_holds: list[Hold] = []
+        self.alerts: list[Record] = []
         self.hlc = HybridClock(marker, rules.cluster, now_ms)
         self.audit = AuditTrail(marker, now_ms, rules.config_hash)
         self.marker = replace(marker, turn=marker.turn + 1, marks=dict(marker.marks))
@@ -53,6 +54,7 @@ class TurnState:
             changed=list(self.overlay.changed),
             events=self.counts,
             holds=self.made_holds,
+            alerts=self.alerts,
             repeated=self.repeated,
             commands=self.commands,
         )

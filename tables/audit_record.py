@@ -81,13 +81,13 @@ def chain(previous: str, value: bytes) -> str:
 
 
 def state_digest(head: Head | None) -> str:
-    """16 hex over what an event can change of its artifact: version, digest, action and generation; "" where there is no artifact.
+    """16 hex over what only events change of their artifact: version, digest, action, how many were accepted; "" where there is no artifact.
 
-    Not over deliveries, holds and provenance. About half a microsecond: BLAKE2b, for the hot path makes two of an accepted event.
+    Not over deliveries, holds and provenance. About half a microsecond: BLAKE2b, for the hot path makes one of each accepted event.
     """
     if head is None:
         return ""
-    state = f"{head.version}\0{head.digest}\0{head.action}\0{head.generation}"
+    state = f"{head.version}\0{head.digest}\0{head.action}\0{head.accepted}"
     return hashlib.blake2b(state.encode(), digest_size=8).hexdigest()
 
 

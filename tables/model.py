@@ -76,6 +76,7 @@ class Head(msgspec.Struct, omit_defaults=True, gc=False):
     sync: dict[str, Sync] = {}
     taken_hashes: str = ""  # of the newest taken (principal, source, id), oldest first, bounded: `agents/dedup.py`
     accepted: int = 0  # events ever accepted
+    state: str = ""  # `audit_record.state_digest` of it: what the next record in its audit was before
     has_deleted: bool = False  # a deletion was accepted: `newest` may have been lower since than it once was
     holds: list[str] = []
 

@@ -1,6 +1,6 @@
 """Policies: what an event must satisfy beyond being well formed and published by somebody who may. One file per kind, `registry.py` lists them."""
 
 from agents.policies.base import Case, Verdict
-from agents.policies.judging import Judgement, Policies
+from agents.policies.judging import POLICY_FAILED, Compiled, Judgement, Policies, judge
 
-__all__ = ["Case", "Judgement", "Policies", "Verdict"]
+__all__ = ["POLICY_FAILED", "Case", "Compiled", "Judgement", "Policies", "Verdict", "judge"]

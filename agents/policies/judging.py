@@ -31,6 +31,8 @@ class Judgement(NamedTuple):
 
 
 FINE = Judgement()
+#: The code of a verdict that is none: the policy could not be evaluated.
+POLICY_FAILED = "policy.failed"
 
 
 class Compiled(NamedTuple):
@@ -51,15 +53,15 @@ class Policies:
         self._types = Selectors(policy.types if policy else () for policy in events)
         self._artifacts = Selectors(policy.artifacts if policy else () for policy in events)
         self._environments = Selectors(policy.environments if policy else () for policy in events)
-        self.applying = lru_cache(maxsize=_SELECTIONS_MAX)(self._select)
+        self._applying = lru_cache(maxsize=_SELECTIONS_MAX)(self.select)
 
     def judge(self, case: Case, waived: Collection[str] = ()) -> Judgement:
         """Never raises: a policy that cannot be evaluated refuses, and says so."""
         event = case.event
-        return judge(self.applying(event.type, event.artifact.key, case.ingress.principal), case, waived)
+        return judge(self._applying(event.type, event.artifact.key, case.ingress.principal), case, waived)
 
-    def _select(self, event_type: str, artifact: str, principal: str) -> tuple[Compiled, ...]:
-        """The policies that apply, in the order of the configuration. Call it as `applying`, which remembers."""
+    def select(self, event_type: str, artifact: str, principal: str) -> tuple[Compiled, ...]:
+        """The policies that apply, in the order of the configuration. For callers that remember it; `judge` does."""
         left = self._all
         if left:
             left = self._types.select(event_type, left)
@@ -99,4 +101,4 @@ def _failed(name: str, exc: BaseException) -> Verdict:
     metrics.POLICY_FAILURES.labels(name).inc()
     _QUIET.warning(log, name, "a policy failed and refused: please report it", policy=name, error=repr(exc)[:200])
     detail = f"the policy {name} could not be evaluated ({type(exc).__name__}); see the worker's log, mend or remove it"
-    return Verdict("refuse", name, "policy.failed", detail)
+    return Verdict("refuse", name, POLICY_FAILED, detail)

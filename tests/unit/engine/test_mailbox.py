@@ -56,7 +56,7 @@ async def test_bytes_bound_what_is_taken_together() -> None:
     """A turn of several chunks is no larger than the largest chunk may be."""
     box = mailbox(Flow(), chunks_max=9)
     for first in range(3):
-        box.offer(Chunk("events", 3, [FakeRecord(first, b"k", b"v" * 40, (), 40)]))
+        box.offer(Chunk("events", 3, [FakeRecord(first, b"k", b"v" * 40, ())]))
     assert offsets(box.take(records_max=10, bytes_max=100)) == [0, 1]
     assert offsets(box.take(records_max=10, bytes_max=10)) == [2]
 

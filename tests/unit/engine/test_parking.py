@@ -151,7 +151,10 @@ def test_a_released_event_is_judged_by_the_configuration_in_force(partition: Par
     partition.rules = type(partition.rules)(changed)
     partition.command("quarantine.release", A, partition.waiting(A)[0])
 
-    assert [(r.outcome.value, r.rule) for r in partition.audit[-2:]] == [("refused", "never"), ("accepted", "")]
+    assert [(r.outcome.value, r.rule) for r in partition.audit[-2:]] == [
+        ("refused", "never"),
+        ("accepted", "binding c24 -> role publisher-of-c24, rule 0"),
+    ]
     assert versions(partition) == ["1.1.0"]
 
 

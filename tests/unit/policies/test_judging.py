@@ -110,7 +110,7 @@ def test_selectors_are_resolved_once() -> None:
     policies = Policies(settings_of(small()))
     for _ in range(3):
         policies.judge(case())
-    info = policies.applying.cache_info()
+    info = policies._applying.cache_info()
     assert (info.misses, info.hits) == (1, 2)
     assert info.maxsize is not None
 
