@@ -1,9 +1,10 @@
-"""Whether an event has been taken before. Two questions, in this order:
+"""Whether an event has been taken before. Two questions, in this order, and one about commands:
 
 * Is its *identity* beyond the mark of its stream in this partition? If not, the bridge, the log or a restart repeats a record: it is
   dropped without a trace but a metric, because its outcome is in the audit already.
 * Is its (principal, source, id) one that the artifact has taken? If so the producer repeats itself: a `duplicate`. The head remembers
   the newest few, and every version the ones that made it; so a second run over years of versions finds each of them.
+* A *command* is repeated only where [commands] lost its tail and is read again: then it is one if it is no newer than what was taken.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ _HASH_CHARS = 17
 def is_repeated(stream: str, mark: Mark, marker: Marker) -> bool:
     known = marker.marks.get(stream)
     return known is not None and mark <= known
+
+
+def is_repeated_command(offset: int, timestamp_ms: int, marker: Marker) -> bool:
+    below, until_ms = marker.commands_again
+    return offset < below and timestamp_ms <= until_ms
 
 
 def event_hash(principal: str, source: str, ident: str) -> str:

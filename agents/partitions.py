@@ -13,25 +13,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
 from agents.artifact import ArtifactActor, Flow
 from agents.clock import Clock, wall_ms
 from agents.hold_watch import HoldWatch
+from agents.lost_tail import Seen, applied_by, go_on, missing, seen_by
 from agents.rules import Rules
 from agents.sinks.actor import SinkActor
 from streams import metrics
 from streams.chunks import Chunk
 from streams.errors import Fenced, SyncMasterError
 from streams.log_reader import TP, LogReader
-from streams.log_tail import origin_of, records_at
+from streams.log_tail import FETCH_BYTES_LITTLE
 from streams.log_transaction import TransactionalWriter
 from streams.logs import AWAY
 from streams.settings import Settings
-from streams.topics import TABLES, Topics
-from tables.fingerprint import Fingerprint
+from streams.topics import Topics
 from tables.model import Marker
 from tables.replica import Follower, Progress, restore
 from tables.store import Stores
@@ -40,8 +40,8 @@ log = structlog.get_logger(__name__)
 
 _RESTORES_AT_ONCE_MAX = 4
 _PAUSE_S_MAX = 10.0
-#: How often the changelogs' ends are looked at, for partitions that have nothing to write and so would not notice a loss.
-_LOOK_S = 5.0
+#: How often the log is asked whether it still has what the partitions were made from.
+_LOOK_S = 10.0
 
 
 class Positions(Flow, Protocol):
@@ -49,18 +49,6 @@ class Positions(Flow, Protocol):
 
     async def seek(self, positions: Mapping[TP, int]) -> None:
         """Fetch these from there, and start fetching."""
-
-
-class _Known(NamedTuple):
-    """What an actor's store had of a changelog at some time."""
-
-    actor: ArtifactActor
-    table: str
-    offset: int
-    last: Fingerprint
-
-    def is_unchanged(self) -> bool:
-        return self.actor.store.offset(self.table) == self.offset
 
 
 class Partitions:
@@ -74,7 +62,7 @@ class Partitions:
         sinks: Mapping[str, SinkActor],
         watch: HoldWatch,
         make_writer: Callable[[str], TransactionalWriter],
-        make_reader: Callable[[], LogReader],
+        make_reader: Callable[..., LogReader],
         clock: Clock = wall_ms,
     ) -> None:
         self._settings = settings
@@ -236,46 +224,11 @@ class Partitions:
                     "What can be known is served; compare with the components and sync by hand",
                     partition=partition,
                 )
-            return await self._existing(reader, partition, store.marker())
+            return await go_on(reader, self._topics, partition, store.marker())
         finally:
             self.restoring.pop(partition, None)
             metrics.RESTORE_REMAINING.labels(str(partition)).set(0)
             await reader.aclose()
-
-    async def _existing(self, reader: LogReader, partition: int, marker: Marker) -> Marker:
-        """A topic that ends before a remembered offset, or has another record there, makes that offset void.
-
-        It is read from its beginning then; dedup does the rest.
-        """
-        positions = {TP(self._topics.events, partition): "events", TP(self._topics.commands, partition): "commands"}
-        beginnings, ends = await reader.beginnings(positions), await reader.ends(positions)
-        for tp, name in positions.items():
-            position = getattr(marker, name)
-            if not beginnings[tp] <= position <= ends[tp]:
-                if position > ends[tp]:
-                    log.error(
-                        "the log lost its tail; reading the topic again", topic=tp.topic, partition=partition, ends_at=ends[tp]
-                    )
-                elif position:
-                    log.error(
-                        "records were deleted before they were read",
-                        topic=tp.topic,
-                        partition=partition,
-                        begins_at=beginnings[tp],
-                    )
-                setattr(marker, name, beginnings[tp])
-        events = TP(self._topics.events, partition)
-        if marker.last_event and beginnings[events] < marker.events and not await self._has_before(reader, events, marker):
-            log.error(
-                "the log lost its tail and has grown again; reading the topic again", topic=events.topic, partition=partition
-            )
-            marker.events = beginnings[events]
-        return marker
-
-    async def _has_before(self, reader: LogReader, events: TP, marker: Marker) -> bool:
-        """Whether the event before the marker's position is the one that was there when it was taken."""
-        found = await records_at(reader, {events: marker.events - 1})
-        return origin_of(found[events]) == marker.last_event
 
     def _tell_restore(self, progress: dict[int, Progress]) -> None:
         for partition, state in progress.items():
@@ -293,47 +246,43 @@ class Partitions:
         for sink in self._sinks.values():
             sink.changed(partition, changed)
 
-    # -- changelogs that lost their tail while nothing was written ---------------------------------------------------------------
+    # -- a log that lost its tail ------------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        known: dict[TP, _Known] = {}
+        """What is compared was seen some time ago: the end that is told stands still until the marker of a transaction is written."""
+        seen: dict[ArtifactActor, dict[TP, Seen]] = {}
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                for actor in {known[tp].actor for tp in await self._lost(known)}:
-                    if self._actors.get(actor.partition) is actor:
-                        log.error(
-                            "a changelog lost its tail; the partition starts again from what is left", partition=actor.partition
-                        )
-                        actor.stop()
-                known = self._known()
+                await self._look(seen)
+                seen = {actor: self._seen_by(actor) for actor in self._actors.values()}
             except SyncMasterError as exc:
-                AWAY.warning(log, "kafka", "the changelogs' ends cannot be looked at; trying again", error=str(exc))
+                AWAY.warning(log, "kafka", "the log cannot be looked at; trying again", error=str(exc))
 
-    def _known(self) -> dict[TP, _Known]:
-        return {
-            TP(self._topics.changelog(table), partition): _Known(actor, table, actor.store.offset(table), last)
-            for partition, actor in self._actors.items()
-            for table in TABLES
-            if (last := actor.store.fingerprint(table)) is not None
-        }
+    def _seen_by(self, actor: ArtifactActor) -> dict[TP, Seen]:
+        return seen_by(actor.marker, self._topics, actor.partition) | applied_by(actor.store, self._topics, actor.partition)
 
-    async def _lost(self, known: Mapping[TP, _Known]) -> list[TP]:
-        """Nobody but the owner appends to a changelog: what it had some time ago it has still, at least if nothing was written since.
-
-        Some time ago, because the end that is told stands still until the marker of a transaction is written. Whoever has written since
-        was told by the log itself.
-        """
-        idle = {tp: k for tp, k in known.items() if self._actors.get(tp.partition) is k.actor and k.is_unchanged()}
-        reader = self._make_reader()
+    async def _look(self, seen: Mapping[ArtifactActor, Mapping[TP, Seen]]) -> None:
+        """Start those partitions again whose records are not there any more."""
+        still = {actor: self._still(actor, known) for actor, known in seen.items() if self._actors.get(actor.partition) is actor}
+        reader = self._make_reader(fetch_bytes_max=FETCH_BYTES_LITTLE)
         try:
             await reader.start()
-            ends = await reader.ends(idle)
-            there = {tp: k.last.offset for tp, k in idle.items() if k.offset <= ends[tp]}
-            found = await records_at(reader, there)
+            lost = await missing(reader, {tp: record for known in still.values() for tp, record in known.items()})
         finally:
             await reader.aclose()
-        return [tp for tp, k in idle.items() if found.get(tp) is None or Fingerprint.of_record(found[tp]) != k.last]
+        for actor in {actor for actor, known in still.items() if lost & known.keys()}:
+            log.error("the log lost its tail; the partition starts again from what is left", partition=actor.partition)
+            actor.stop()
+
+    def _still(self, actor: ArtifactActor, known: Mapping[TP, Seen]) -> dict[TP, Seen]:
+        """What it counts on now as then. Only the owner appends to its changelogs: when it has, the log itself would have told it."""
+        now, changelogs = self._seen_by(actor), {TP(topic, actor.partition) for topic in self._topics.changelogs}
+        return {
+            tp: record
+            for tp, record in known.items()
+            if now.get(tp) == record or (tp in now and tp not in changelogs and now[tp].offset > record.offset)
+        }
 
     # -- standbys ----------------------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,12 @@ What each step decides is in its own file: `holds.py`, `on_command.py`, `on_rece
 
 from __future__ import annotations
 
+from typing import Any
+
 from agents.config_change import note_configuration
+from agents.dedup import is_repeated_command
 from agents.holds import release_logs
+from agents.lost_tail import id_of
 from agents.on_command import take_command
 from agents.on_event import take_events
 from agents.on_receipt import take_receipt
@@ -31,7 +35,7 @@ class Turn:
         note_configuration(state.partition, state.marker, state.audit)
         release_logs(state)
         for record in work.commands:
-            take_command(state, record)
+            self._command(record)
         for number, receipt in enumerate(work.receipts):
             take_receipt(state, number, receipt)
         if state.overlay.draining:
@@ -41,3 +45,12 @@ class Turn:
         if state.marker.routing != state.rules.routing.hash:
             reroute(state)
         return state.outcome()
+
+    def _command(self, record: Any) -> None:
+        marker = self._state.marker
+        if is_repeated_command(record.offset, record.timestamp, marker):
+            marker.commands = record.offset + 1
+            self._state.repeated += 1
+        else:
+            take_command(self._state, record)
+        marker.command_ms, marker.last_command = max(marker.command_ms, record.timestamp), id_of(record)

@@ -28,8 +28,8 @@ from agents.sinks.factory import make_sink
 from streams import log_transaction
 from streams.audit_stream import CheckpointPublisher
 from streams.chunks import ChunkSchema, ChunkTransport
-from streams.ed25519 import signing_key
 from streams.control_reader import ControlReader
+from streams.ed25519 import signing_key
 from streams.log_reader import TP, LogReader
 from streams.log_transaction import TransactionalWriter
 from streams.settings import Settings
@@ -165,7 +165,7 @@ class SyncApp(faust.App):
             sinks=self.sinks,
             watch=self.watch,
             make_writer=self._make_writer,
-            make_reader=lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s),
+            make_reader=lambda **options: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s, **options),
         )
         self.checkpointer = self._make_checkpointer()
         if self.checkpointer is not None:

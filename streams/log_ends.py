@@ -14,12 +14,9 @@ from streams.errors import Retriable
 from streams.ingress import Ingress, Mark
 from streams.log_append import Span
 from streams.log_reader import TP, LogReader
-from streams.log_tail import newest_of, origin_of, records_at
+from streams.log_tail import FETCH_BYTES_LITTLE, newest_of, origin_of, records_at
 from streams.settings import Kafka
 from streams.together import finish
-
-#: Little is read here, from many partitions at once.
-_FETCH_BYTES_MAX = 256 << 10
 
 
 class Shrunk(Retriable):
@@ -41,7 +38,7 @@ class LogEnds:
     def __init__(self, kafka: Kafka, topic: str, make_reader: Callable[[], LogReader] | None = None) -> None:
         self._kafka = kafka
         self._make_reader = make_reader or (
-            lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s, fetch_bytes_max=_FETCH_BYTES_MAX)
+            lambda: LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s, fetch_bytes_max=FETCH_BYTES_LITTLE)
         )
         self._topic = topic
         self._highest: dict[int, int] = {}

@@ -18,6 +18,8 @@ from streams.log_reader import TP, LogReader
 #: Per partition; what a stream has behind its checkpoint is little, but other streams' records lie between.
 _RECORDS_MAX = 50_000
 _TIMEOUT_S = 20.0
+#: For a reader of little from many partitions at once.
+FETCH_BYTES_LITTLE = 256 << 10
 
 
 async def newest_of(reader: LogReader, stream: str, since: Mapping[TP, int], ends: Mapping[TP, int]) -> Ingress | None:

@@ -187,13 +187,16 @@ class TransactionalWriter:
         return offsets
 
     async def _end(self) -> None:
+        """Sent again only when the coordinator has answered: one that is still on its way would end the next transaction, half of it (KIP-890)."""
         request = EndTxnRequest(self.transactional_id, self._producer_id, self._epoch, True)
-        await self._ask_coordinator(lambda: request, lambda r: [r.error_code])
+        await self._ask_coordinator(lambda: request, lambda r: [r.error_code], repeats=False)
 
     # -- talking to brokers --------------------------------------------------------------------------------------------------
 
-    async def _ask_coordinator(self, make: Callable[[], Any], codes: Callable[[Any], list[int]]) -> Any:
-        """Ask until the coordinator is ready or the deadline passes. Every request asked here may be repeated as it is."""
+    async def _ask_coordinator(
+        self, make: Callable[[], Any], codes: Callable[[Any], list[int]], *, repeats: bool = True
+    ) -> Any:
+        """Ask until the coordinator is ready or the deadline passes; one that was not answered `repeats`, or raises Fatal."""
         deadline = time.monotonic() + self._deadline_s
         pause_s = 0.001
         while True:
@@ -201,7 +204,7 @@ class TransactionalWriter:
                 if self._coordinator is None:
                     self._coordinator = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, self.transactional_id)
                     await self._client.ready(self._coordinator, group=ConnectionGroup.COORDINATION)
-                response = await self._client.send(self._coordinator, make(), group=ConnectionGroup.COORDINATION)
+                response = await self._send_to_coordinator(make(), repeats=repeats)
                 for code in codes(response):
                     if code and issubclass(kafka_errors.for_code(code), _WAIT):
                         raise kafka_errors.for_code(code)()
@@ -215,6 +218,14 @@ class TransactionalWriter:
                     raise Fatal(f"{self.transactional_id}: the log did not answer for {self._deadline_s:g} s ({exc!r})") from exc
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 0.5)
+
+    async def _send_to_coordinator(self, request: Any, *, repeats: bool) -> Any:
+        try:
+            return await self._client.send(self._coordinator, request, group=ConnectionGroup.COORDINATION)
+        except (kafka_errors.KafkaConnectionError, kafka_errors.RequestTimedOutError) as exc:
+            if not repeats:
+                raise Fatal(f"{self.transactional_id}: {type(request).__name__} was not answered ({exc!r})") from exc
+            raise
 
     async def _leader(self, tp: TopicPartition) -> int:
         for _ in range(2):

@@ -176,6 +176,9 @@ class Marker(msgspec.Struct, omit_defaults=True, gc=False):
     held_after: str | None = None  # while what was released is being settled: the last artifact key that is done
     config: str = ""  # Settings.config_hash that the last turn judged by; the audit has a record of each change
     last_event: str = ""  # the `sm-ingress` header of the record before `events`: whether the log is still the one that was read
+    last_command: str = ""  # the same for `commands`: the command's id
+    command_ms: int = 0  # the log's time of the newest command taken
+    commands_again: tuple[int, int] = (0, 0)  # commands below this offset and not newer than this were taken before the log lost its tail
 
 
 class Stamp(msgspec.Struct, gc=False):

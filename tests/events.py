@@ -17,6 +17,8 @@ class FakeRecord(NamedTuple):
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+    serialized_value_size: int = 0
+    timestamp: int = 0
 
 
 def digest_of(text: str) -> str:

@@ -229,12 +229,28 @@ def the_state_is_what_the_input_says(world: World) -> None:
 
 @checker
 def every_turn_follows_the_one_before(world: World) -> None:
-    """One writer: committed markers count their turns without a fork, and no command is carried out twice."""
+    """One writer: committed markers count their turns without a fork."""
     for partition in world.partitions:
         markers = markers_of(world, partition)
         assert [marker.turn for marker in markers] == list(range(1, len(markers) + 1)), f"partition {partition}"
-        commands = [marker.commands for marker in markers]
-        assert commands == sorted(commands), f"partition {partition}: {commands}"
+
+
+@checker
+def each_command_is_carried_out_once(world: World) -> None:
+    """Every record of [commands] is in the audit, once, also where the topic had to be read again.
+
+    Where the log lost its tail one may be missing: a command that took the offset of a lost one before the consumer had seen how
+    short the log was (docs/proofs.md tells what is not proven).
+    """
+    for partition in world.partitions:
+        offsets = [record.offset for record in world.committed(world.topics.commands, partition)]
+        markers = markers_of(world, partition)
+        assert not offsets or markers[-1].commands > offsets[-1], f"partition {partition}: not all commands are taken"
+        given = Counter(msgspec.json.decode(r.value)["id"] for r in world.committed(world.topics.commands, partition))
+        told = Counter(record.command for record in audit_of(world, partition) if record.outcome is Outcome.COMMAND)
+        twice = {ident for ident, count in told.items() if count > given[ident] and not (world.log_has_lost and count == 1)}
+        assert not twice, f"partition {partition}: carried out more than once: {twice}"
+        assert world.log_has_lost or not given - told, f"partition {partition}: never carried out: {given - told}"
 
 
 @checker

@@ -56,9 +56,9 @@ class SimulatedWriter:
             raise Fatal(f"{self.transactional_id}: a produce request was not answered") from exc
 
     async def _end(self) -> None:
-        await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch)
+        await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch, lost_max=1)
 
-    async def _ask_coordinator(self, server: Any, *args: Any) -> Any:
+    async def _ask_coordinator(self, server: Any, *args: Any, lost_max: int = _ASKS_MAX) -> Any:
         lost = 0
         while True:
             try:
@@ -67,7 +67,7 @@ class SimulatedWriter:
                 await asyncio.sleep(0.002)
             except Lost as exc:
                 lost += 1
-                if lost == _ASKS_MAX:
+                if lost == lost_max:
                     raise Fatal(f"{self.transactional_id}: the log did not answer") from exc
 
 

@@ -5,6 +5,7 @@ A plant patches the real code wherever the mistake would be made there, and the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -28,11 +29,14 @@ from agents.sinks.base import Result
 from agents.sync_state import Nothing
 from agents.turn_state import TurnState
 from streams.bridge_grace import GraceWindow
+from streams.bridge_stream import StreamBridge
 from streams.errors import Malformed
 from streams.log_append import AppendFailed
+from streams.log_ends import LogEnds
 from streams.log_reader import TP
 from tables.overlay import Overlay
 from tables.replica import Follower
+from tables.store import PartitionStore
 from tests.simulation.log import Entry, SimulatedLog
 from tests.simulation.log_clients import SimulatedAppender, SimulatedWriter
 from tests.simulation.loop import PROCESS
@@ -40,11 +44,18 @@ from tests.simulation.stores import MemoryDatabase
 
 #: By name: what it does wrong is its docstring.
 PLANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
+FOR_LOSSES: set[str] = set()
 
 
 def plant(function: Callable[[], Any]) -> Callable[[], Any]:
     PLANTS[function.__name__] = function
     return function
+
+
+def plant_for_losses(function: Callable[[], Any]) -> Callable[[], Any]:
+    """It shows only where the log loses its tail."""
+    FOR_LOSSES.add(function.__name__)
+    return plant(function)
 
 
 # -- nothing is lost ----------------------------------------------------------------------------------------------------------------
@@ -67,16 +78,16 @@ def chunk_accepted_after_a_hole() -> Any:
 def work_resumes_from_the_groups_offset() -> Any:
     """As Faust does it: from what was handed over, not from what the marker says is in the state."""
 
-    async def existing(self: Partitions, reader: Any, partition: int, marker: Any) -> Any:
-        marker = await original(self, reader, partition, marker)
+    async def restore(self: Partitions, partition: int) -> Any:
+        marker = await original(self, partition)
         marker.events = max(marker.events, _handed_over(self._positions).get(TP(self._topics.events, partition), 0))
         return marker
 
     def _handed_over(consumer: Any) -> dict[TP, int]:
         return consumer._positions  # type: ignore[no-any-return]
 
-    original = Partitions._existing
-    return patch.object(Partitions, "_existing", existing)
+    original = Partitions._restore
+    return patch.object(Partitions, "_restore", restore)
 
 
 @plant
@@ -84,8 +95,6 @@ def checkpoint_before_the_acknowledgement() -> Any:
     """The bridge advances its checkpoint when it has sent, not when the log has it."""
 
     async def append(self: SimulatedAppender, batches: Any) -> Any:
-        import asyncio
-
         async def send() -> None:
             try:
                 await original(self, batches)
@@ -182,6 +191,16 @@ def commit_around_a_failed_batch() -> Any:
 
     original = SimulatedLog.produce
     return patch.object(SimulatedLog, "produce", produce)
+
+
+@plant
+def a_commit_that_was_not_answered_is_sent_again() -> Any:
+    """The first one may be on its way still, and then ends the next transaction, of which half is there."""
+
+    async def end(self: SimulatedWriter) -> None:
+        await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch)
+
+    return patch.object(SimulatedWriter, "_end", end)
 
 
 @plant
@@ -294,6 +313,51 @@ def standby_with_a_gap() -> Any:
 
     original = Follower._start_positions
     return patch.object(Follower, "_start_positions", start_positions)
+
+
+# -- a log that lost its tail -----------------------------------------------------------------------------------------------------
+
+
+@plant_for_losses
+def stores_are_known_by_offsets_alone() -> Any:
+    """A store goes on from its offset, whatever stands before it in the changelog now."""
+    return patch.object(PartitionStore, "fingerprint", lambda *_: None)
+
+
+@plant_for_losses
+def checkpoints_are_known_by_offsets_alone() -> Any:
+    """A bridge goes on when the log is long enough, whoever's records are there."""
+
+    async def replaced(*_: Any) -> dict[int, int]:
+        return {}
+
+    return patch.object(LogEnds, "replaced", replaced)
+
+
+@plant_for_losses
+def idle_streams_do_not_ask() -> Any:
+    """A stream that has nothing to append leaves it to others to notice."""
+
+    async def confirm(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    return patch.object(StreamBridge, "_confirm", confirm)
+
+
+@plant_for_losses
+def idle_partitions_do_not_ask() -> Any:
+    """A partition that has nothing to write serves what the log has lost."""
+
+    async def watch(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    return patch.object(Partitions, "_watch", watch)
+
+
+@plant_for_losses
+def commands_are_not_known_again() -> Any:
+    """When [commands] is read again, all of it is carried out again."""
+    return patch.object(agents.pipeline, "is_repeated_command", lambda *_: False)
 
 
 # -- the audit ------------------------------------------------------------------------------------------------------------------------

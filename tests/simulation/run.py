@@ -27,7 +27,7 @@ from tests.simulation.world import World
 #: From the end of the faults to everything in step: sessions, leases, backoffs, and a receipt that was lost and is missed after a minute.
 STEP_S_MAX = 240.0
 #: Until bridges and workers that have nothing to append have looked at the ends of the log, twice.
-NOTICE_S = 12.0
+NOTICE_S = 22.0
 TRACE_MAX = 400
 
 

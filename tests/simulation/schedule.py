@@ -56,7 +56,8 @@ def make_losing_schedule(seed: int) -> Schedule:
     """The log goes back to what it was some time ago; in every second run other things go wrong besides."""
     chance = random.Random(f"losing schedule {seed}")
     partitions, workers, bridges = chance.choice((1, 2, 3)), chance.choice((1, 2)), chance.choice((1, 1, 2))
-    actions = [*_publications(chance), *_commands(chance), Action(_at(chance), "lose_log_tail", (chance.uniform(0.1, 2.0),))]
+    actions = [*_publications(chance), *_commands(chance), *_commands(chance)]
+    actions.append(Action(_at(chance), "lose_log_tail", (chance.uniform(0.1, 2.0),)))
     if chance.random() < 0.5:
         actions += [chance.choice(_FAULTS)(chance, workers, bridges) for _ in range(chance.randint(1, 3))]
     return _made(seed, partitions, workers, bridges, actions)

@@ -274,7 +274,7 @@ class Worker:
             sinks=self.sinks,
             watch=watch,
             make_writer=self._make_writer,  # type: ignore[arg-type]
-            make_reader=lambda: SimulatedReader(log, kafka),  # type: ignore[arg-type, return-value]
+            make_reader=lambda **_: SimulatedReader(log, kafka),  # type: ignore[arg-type, return-value]
             clock=clock.now_ms,
         )
         self.consumer.partitions = self.partitions

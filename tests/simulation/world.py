@@ -159,7 +159,9 @@ class World:
         value = msgspec.json.encode(Command(ident, "sync", "operator", EPOCH_S * 1000, component))
         while True:
             try:
-                await self.kafka.ask(self.log.append, tp, [(artifact.encode(), value, [])])
+                await self.kafka.ask(
+                    self.log.append, tp, [(artifact.encode(), value, [])], int((EPOCH_S + self.loop.time()) * 1000)
+                )
                 return
             except Lost:
                 continue
@@ -186,7 +188,7 @@ class World:
             stream = self.jetstream.streams[name]
             entry = self.jetstream.streams[f"KV_{CHECKPOINTS}"].last_of(f"$KV.{CHECKPOINTS}.{name}")
             checkpoint = msgspec.json.decode(entry[1].body, type=Checkpoint) if entry else None
-            if checkpoint is None or checkpoint.created != stream.created or checkpoint.sequence < stream.last:
+            if checkpoint is None or (checkpoint.created, checkpoint.sequence) != (stream.created, stream.last):
                 return f"{name} has {stream.last}, its checkpoint is {checkpoint}"
             at = stream.messages.get(checkpoint.sequence)
             if at is not None and checkpoint.ingress_ns not in {0, at.ns}:
