@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,6 +25,7 @@ routes = Registry("page")
 HTML = "text/html"
 _HERE = Path(__file__).parent
 _FORM = "application/x-www-form-urlencoded"
+_FIELDS_MAX = 10
 _POLICY = (
     "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -58,9 +60,8 @@ async def show_status(call: Call) -> web.Response:
 async def log_in(call: Call) -> web.Response:
     """Open a session for the status page with an API key."""
     require_own_origin(call.request)
-    await read_body(call.request)
     try:
-        cookie = call.request.app[KEYRING].open_session(str((await call.request.post()).get("key", "")))
+        cookie = call.request.app[KEYRING].open_session(await _key_of_form(call.request))
     except LoginRefused as refused:
         call.refused(refused)
         return login_page(f"{refused.detail[:1].upper()}{refused.detail[1:]}.")
@@ -78,6 +79,17 @@ async def log_out(call: Call) -> web.Response:
     response = web.Response(status=303, headers={"Location": "/"})
     response.del_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="Strict")
     return response
+
+
+async def _key_of_form(request: web.Request) -> str:
+    """Read here and not by aiohttp: the charset, the boundaries and the files of a form are nothing that a sender should choose."""
+    if request.content_type != _FORM:
+        raise Problem(415, "body.media_type", f"this path takes {_FORM}")
+    try:
+        fields = parse_qs((await read_body(request)).decode(errors="replace"), max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        raise Problem(400, "body.invalid", f"the form has more than {_FIELDS_MAX} fields") from None
+    return fields.get("key", [""])[0]
 
 
 def login_page(reason: str = "") -> web.Response:
