@@ -6,8 +6,8 @@ bytes, for the engine to quarantine. Per message and event costs matter here: no
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from streams.codec import Part, split
 from streams.errors import Gap, Malformed, Retriable
 from streams.events import Incoming
+from streams.fast_event import read_key
 from streams.ingress import HEADER
 from streams.nats_pull import Arrived
 from streams.partition import partition_of
@@ -48,6 +49,12 @@ class Round(msgspec.Struct):
     limited: int = 0
 
 
+#: Key, value and own headers. A plain tuple, as one is made for each event.
+_Headers = tuple[tuple[str, bytes], ...]
+_Record = tuple[bytes, bytes, _Headers]
+_NO_HEADERS: _Headers = ()
+
+
 class Encoder:
     """Knows the next sequence, so that nothing can be passed over. One per serving of a stream."""
 
@@ -79,18 +86,19 @@ class Encoder:
         open_batches: dict[int, list[Any]] = {}
         last: dict[int, bytes] = {}
         records, payload_bytes, sequence, ns, pending = 0, 0, self._next - 1, 0, 0
-        rate_limits, limited = self._rate_limits, 0
+        rate_limits, limited, plain_tail = self._rate_limits, 0, self._tails["nats"]
         for reply, raw_headers, body in messages:
             sequence, ns, pending = position_of(reply)
-            if sequence > self._next:
-                raise Gap(missing(self._stream, self._next, sequence - 1))
-            if sequence < self._next:
-                raise Retriable(f"stream {self._stream} went back to sequence {sequence}, expected {self._next}")
+            if sequence != self._next:
+                self._refuse(sequence)
             self._next = sequence + 1
             payload_bytes += len(body)
-            headers, tail = self._read_headers(raw_headers) if raw_headers else ({}, self._tails["nats"])
             ms = ns // 1_000_000
-            parts = self._split(body, headers)
+            key = None if raw_headers else self._plain_key(body)
+            if key is not None:
+                parts, tail = [(key.encode(), body, _NO_HEADERS)], plain_tail
+            else:
+                parts, tail = self._split(body, raw_headers)
             for index, part in enumerate(parts):
                 identity = b"%b%d %d %d%b" % (self._head, sequence, index, ms, tail)
                 if rate_limits is not None and (over := rate_limits.over(ns)):
@@ -101,13 +109,12 @@ class Encoder:
         buckets = rate_limits.full_ns if rate_limits is not None else {}
         return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending, buckets, limited)
 
-    def _append(self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], part: Part, ms: int, identity: bytes) -> int:
+    def _append(
+        self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], record: _Record, ms: int, identity: bytes
+    ) -> int:
         """Returns the partition."""
-        key = (part.key or self._unknown).encode()
-        headers = [(HEADER, identity)]
-        if part.incoming.headers:
-            headers += [(name, value.encode()) for name, value in part.incoming.headers.items()]
-        value = part.incoming.body
+        key, value, own_headers = record
+        headers = [(HEADER, identity), *own_headers]
         if len(value) > self._certainly_fits_bytes:
             value = self._fitting(key, headers, value)
         partition = partition_of(key, self._partitions)
@@ -119,18 +126,31 @@ class Encoder:
             chain[-1].append(timestamp=ms, key=key, value=value, headers=headers)
         return partition
 
-    def _split(self, body: bytes, headers: dict[str, str]) -> list[Part]:
+    def _plain_key(self, body: bytes) -> str | None:
+        """Of the one event that nearly every message is; None: look closer, which also tells what is wrong."""
+        try:
+            return read_key(body, self._limits)
+        except Exception:  # `_split` will find it too, and say so
+            return None
+
+    def _split(self, body: bytes, raw_headers: bytes) -> tuple[list[_Record], bytes]:
+        """The long way: every mode, batches, what cannot be decoded. And how the identity ends, which names the door."""
+        headers = parse_headers(raw_headers)
+        tail = self._tails["http" if headers.pop("sm-door", "nats") == "http" else "nats"]
         incoming = Incoming(body, headers)
         try:
-            return split(incoming, self._limits)
+            parts = split(incoming, self._limits)
         except Exception as exc:  # no message may stop its stream, not even one that finds a fault in the codec
             log.exception("the codec failed on a message; it goes to quarantine as it is: please report it", stream=self._stream)
-            return [Part(None, incoming, Malformed("internal", repr(exc)))]
+            parts = [Part(None, incoming, Malformed("internal", repr(exc)))]
+        return [
+            ((part.key or self._unknown).encode(), part.incoming.body, _encoded(part.incoming.headers)) for part in parts
+        ], tail
 
-    def _read_headers(self, raw: bytes) -> tuple[dict[str, str], bytes]:
-        headers = parse_headers(raw)
-        door = headers.pop("sm-door", "nats")
-        return headers, self._tails["http" if door == "http" else "nats"]
+    def _refuse(self, sequence: int) -> NoReturn:
+        if sequence > self._next:
+            raise Gap(missing(self._stream, self._next, sequence - 1))
+        raise Retriable(f"stream {self._stream} went back to sequence {sequence}, expected {self._next}")
 
     def _fitting(self, key: bytes, headers: list[tuple[str, bytes]], body: bytes) -> bytes:
         """The limits' order lets no message be larger than the log takes; should one be all the same, it is cut, not stuck."""
@@ -153,10 +173,12 @@ def position_of(reply: bytes) -> tuple[int, int, int]:
     $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<ns>.<pending>, and since nats-server 2.15 also
     $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<ns>.<pending>[.<token>] (ADR-15).
     """
-    tokens = reply.split(b".")
-    first = 5 if len(tokens) == 9 else 7
     try:
-        return int(tokens[first]), int(tokens[first + 2]), int(tokens[first + 3])
+        if reply.count(b".") == 8:
+            _, sequence, _, ns, pending = reply.rsplit(b".", 4)
+        else:
+            sequence, _, ns, pending = reply.split(b".")[7:11]
+        return int(sequence), int(ns), int(pending)
     except (ValueError, IndexError):
         raise Gap(
             f"a message tells no stream position: {reply[:200]!r}; is something else publishing to the bridge's inbox?"
@@ -172,6 +194,10 @@ def parse_headers(raw: bytes) -> dict[str, str]:
         if lowered.startswith(b"ce-") or lowered in (b"content-type", b"sm-door"):
             headers[lowered.decode("ascii", "replace")] = value.strip().decode("utf-8", "replace")
     return headers
+
+
+def _encoded(headers: Mapping[str, str]) -> _Headers:
+    return tuple((name, value.encode()) for name, value in headers.items())
 
 
 def missing(stream: str, first: int, last: int) -> str:

@@ -52,7 +52,7 @@ class _Structured(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _decode = msgspec.json.Decoder(_Structured).decode
 #: As numbers: to find one byte is one pass of memchr, to find a `bytes` of one is twice as slow.
-_BACKSLASH, _DEL = 0x5C, 0x7F
+_BACKSLASH, _DEL, _BRACKET = 0x5C, 0x7F, 0x5B
 #: What follows the `@` of nearly every purl.
 _version_and_digest = re.compile(r"([A-Za-z0-9._-]+)\?checksum=(sha256:[0-9a-f]{64})").fullmatch
 _KEYS_CACHED_MAX = 65_536
@@ -75,6 +75,30 @@ def read_fast(body: bytes, limits: Limits) -> Event | None:
     return Event(event.id, event.source, event.type, artifact, event.time, event.subject, event.dataschema, event.datacontenttype)
 
 
+def read_key(body: bytes, limits: Limits) -> str | None:
+    """The key of what `read_fast` would return, None where that is None: all that the bridge needs, at two thirds of the cost."""
+    if not _is_plain(body, limits):
+        return None
+    try:
+        event = _decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    action = _action(event.type)
+    if action is None or (event.datacontenttype is not None and not is_json(event.datacontenttype)):
+        return None
+    if event.time is not None and parse_time(event.time) is None:
+        return None
+    subject_id, custom = event.data.subject.id, event.data.customData
+    head, _, tail = subject_id.partition("@")
+    found = _version_and_digest(tail)
+    if found is not None and found.end(1) <= VERSION_CHARS_MAX:
+        key = _key(head, None if custom is None else custom.kind)
+        if key is not None:
+            return key
+    artifact = _artifact_of_any(action, subject_id, custom)
+    return None if artifact is None else artifact.key
+
+
 def _is_plain(body: bytes, limits: Limits) -> bool:
     """Within the bounds; and ASCII without an escape or DEL, which cannot spell a control character: JSON has no other way to."""
     return (
@@ -82,7 +106,7 @@ def _is_plain(body: bytes, limits: Limits) -> bool:
         and body.find(_BACKSLASH) < 0
         and body.find(_DEL) < 0
         and len(body) <= limits.event_bytes_max
-        and body.count(b"{") + body.count(b"[") <= limits.json_depth_max
+        and body.count(b"{") + (body.count(b"[") if body.find(_BRACKET) >= 0 else 0) <= limits.json_depth_max
     )
 
 

@@ -14,7 +14,7 @@ from agents.newest import precedence
 from streams.codec import decode_slowly
 from streams.errors import Malformed
 from streams.events import Incoming
-from streams.fast_event import read_fast
+from streams.fast_event import read_fast, read_key
 from streams.settings import Limits
 from tests.events import chart_event, digest_of, encode
 
@@ -87,9 +87,19 @@ def test_the_short_way_agrees_with_the_long_way(event: dict[str, Any]) -> None:
     assert slow == found
 
 
+@settings(max_examples=400)
+@given(events())
+def test_the_key_alone_is_the_events(event: dict[str, Any]) -> None:
+    """The bridge's short way finds a key exactly where the whole event is found, and it is that event's."""
+    body = encode(event)
+    found = read_fast(body, LIMITS)
+    assert read_key(body, LIMITS) == (None if found is None else found.artifact.key)
+
+
 def test_the_common_event_takes_the_short_way() -> None:
     """If it did not, nothing would be wrong but the speed."""
     assert read_fast(encode(chart_event("argo-cd", "1.0.0")), LIMITS) is not None
+    assert read_key(encode(chart_event("argo-cd", "1.0.0")), LIMITS) == "chart/argo-cd"
 
 
 def test_what_is_refused_is_refused_on_the_long_way_with_its_reason() -> None:
