@@ -14,7 +14,7 @@ from gateway.context import Context
 from gateway.openapi import build_openapi
 from gateway.problems import Problem, problem_for
 from gateway.registry import CONTEXT, KEYRING, Registry, add_routes
-from gateway.routes import artifacts, audit, authz, components, events, holds, keys, quarantine, status, sync
+from gateway.routes import alerts, artifacts, audit, authz, components, events, holds, keys, quarantine, status, sync
 from streams import metrics
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +27,7 @@ REGISTRIES: list[Registry] = [
     holds.routes,
     quarantine.routes,
     audit.routes,
+    alerts.routes,
     authz.routes,
     keys.routes,
     status.routes,

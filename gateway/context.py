@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Protocol
 
 from agents.hold_watch import HoldWatch
+from gateway.alerting.recent import RecentAlerts
 from gateway.door_rates import DoorRates
 from gateway.problems import NotFound, Unavailable
 from gateway.refusals import Refusals
@@ -92,6 +93,7 @@ class Context:
     control: ControlReader
     control_log: ControlLog
     refusals: Refusals
+    alerts: RecentAlerts
     restore_rate: RestoreRate = field(default_factory=RestoreRate)
     beat: Beat = field(default_factory=Beat)
 

@@ -11,6 +11,9 @@ from typing import Any
 from aiohttp import web
 
 from agents.authz import Authorizer
+from gateway.alerting.forwarder import Forwarder
+from gateway.alerting.receivers import receivers
+from gateway.alerting.recent import RecentAlerts
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
@@ -62,13 +65,18 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
             control=control,
             control_log=ControlLog(settings.kafka),
             refusals=Refusals(commands),
+            alerts=RecentAlerts(settings.kafka),
         )
+        forwarders = [Forwarder(settings, receiver) for receiver in receivers(settings, context.publisher)]
         url = await _serve(stack, context, keyring)
         stack.push_async_callback(context.commands.aclose)
         stack.push_async_callback(context.control_log.aclose)
-        for part in (context.publisher, context.control, context.audit_follower, context.refusals):
+        for part in (context.publisher, context.control, context.audit_follower, context.refusals, context.alerts):
             await part.start()
             stack.push_async_callback(part.aclose)
+        for forwarder in forwarders:
+            await forwarder.start()
+            stack.push_async_callback(forwarder.aclose)
         await _restore(stack, context, stores, replica)
         on_ready(url)
         await stop.wait()

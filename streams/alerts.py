@@ -6,6 +6,7 @@ The engine appends them in a turn's transaction, so an alert is there exactly wh
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import msgspec
@@ -35,9 +36,23 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] = {}
 
     @property
-    def about(self) -> tuple[str, str, str]:
-        """Alerts that are alike: within the repeat interval one of them is enough."""
-        return self.rule, self.artifact, self.component
+    def about(self) -> tuple[str, str, str, str]:
+        """Alerts that are alike: within the repeat interval one of them is enough. SyncMaster's own are about a principal's stream."""
+        return self.rule, self.artifact, self.component, "" if self.artifact else self.principal
+
+
+def stream_alert(rule: str, principal: str, told: str) -> Alert:
+    """About a principal's stream. `told` is for operators, and ends with the next step."""
+    at_ms = int(time.time() * 1000)
+    return Alert(
+        id=f"{rule}-{principal}-{at_ms}",
+        rule=rule,
+        severity="critical",
+        summary=told,
+        next_step=f"see the bridge's log and `nats stream info SM_IN_{principal}`; the summary says what to do",
+        at_ms=at_ms,
+        principal=principal,
+    )
 
 
 _encode = msgspec.json.Encoder().encode

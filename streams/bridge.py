@@ -19,6 +19,9 @@ import structlog
 from nats.aio.client import Client
 
 from streams import metrics
+from streams.alert_log import AlertLog
+from streams.alerts import STREAM_STOPPED, stream_alert
+from streams.bridge_links import Links
 from streams.bridge_stream import StreamBridge, StreamStatistics
 from streams.errors import ConfigError, Fenced, Gap, Retriable
 from streams.log_append import AppendFailed
@@ -51,6 +54,7 @@ class Bridge:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._streams: list[StreamBridge] = []
+        self._alerts = AlertLog(settings)
 
     def statistics(self) -> BridgeStatistics:
         return BridgeStatistics(tuple(stream.statistics() for stream in self._streams))
@@ -80,9 +84,11 @@ class Bridge:
         await tell_about_sync(nats)
         ends = LogEnds(self._settings.kafka, Topics(self._settings.kafka.topic_prefix).events)
         names = publishers(self._settings)
-        self._streams = [StreamBridge(self._settings, name, control, ends) for name in names]
-        served = [keep_serving(stream, name) for stream, name in zip(self._streams, names, strict=True)]
-        await run_together(_until_closed(closed), _watch(ends), *served)
+        links = Links(self._settings)
+        links.alert = self._alerts.tell
+        self._streams = [StreamBridge(self._settings, name, control, ends, links) for name in names]
+        served = [keep_serving(stream, name, self._alerts) for stream, name in zip(self._streams, names, strict=True)]
+        await run_together(_until_closed(closed), _watch(ends), self._alerts.run(), *served)
 
     async def _make_streams(self, control: Client) -> None:
         """Here a refusal ends the bridge; later, when it is at work, a stream that cannot be made stops only itself."""
@@ -101,8 +107,8 @@ async def run_bridge(settings: Settings, stop: asyncio.Event, *, bridge: Bridge 
     await (bridge or Bridge(settings)).run(stop)
 
 
-async def keep_serving(stream: StreamBridge, principal: str) -> None:
-    """Serve, and serve again after each error, for ever."""
+async def keep_serving(stream: StreamBridge, principal: str, alerts: AlertLog | None = None) -> None:
+    """Serve, and serve again after each error, for ever. What stops a stream is told in `alerts`."""
     pause_s = _PAUSE_S_MIN
     while True:
         before = stream.messages
@@ -110,6 +116,8 @@ async def keep_serving(stream: StreamBridge, principal: str) -> None:
             await stream.serve()
         except Exception as exc:
             reason, wait_s = answer(exc, principal)
+            if alerts is not None and isinstance(exc, (Gap, ConfigError)):
+                alerts.tell(stream_alert(STREAM_STOPPED, principal, str(exc)))
         stream.restarts += 1
         metrics.BRIDGE_RESTARTS.labels(principal, reason).inc()
         pause_s = _PAUSE_S_MIN if stream.messages > before else min(pause_s * 2, _PAUSE_S_MAX)

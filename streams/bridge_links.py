@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+from streams.alerts import Alert
 from streams.log_append import LogAppender
 from streams.nats_door import connect
 from streams.nats_pull import PullClient
@@ -14,6 +16,8 @@ from streams.topics import Topics
 class Links:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        #: Tells people; must not block and must not raise.
+        self.alert: Callable[[Alert], object] = lambda _: None
 
     def make_appender(self) -> LogAppender:
         """For [events], not yet started."""

@@ -24,6 +24,7 @@ import structlog
 from nats.aio.client import Client
 
 from streams import metrics
+from streams.alerts import STREAM_LOST, stream_alert
 from streams.bridge_begin import begin
 from streams.bridge_checkpoint import CheckpointKeeper
 from streams.bridge_encode import Encoder, Round
@@ -144,6 +145,8 @@ class StreamBridge:
         now_s = int(self._links.wall_s())
         begun = await begin(self._control, self._ends, keeper, self._stream, answered=self._answered, now_s=now_s)
         self._answered = begun.answered
+        if begun.start.alert:
+            self._links.alert(stream_alert(STREAM_LOST, self._principal, begun.start.alert))
         self._checkpoint = keeper.latest
         return begun.start
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from streams.artifact_identity import KINDS
 from streams.config_lint_access import lint_access
+from streams.config_lint_alerts import lint_alerts
 from streams.config_lint_audit import lint_audit
 from streams.config_lint_policies import lint_policies
 from streams.config_problem import Problem, Source, sort
@@ -32,7 +33,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def lint(settings: Settings, source: Source) -> list[Problem]:
     """Every finding, in the order of the file."""
-    checks = (_routes, _kinds, _components, lint_access, lint_policies, lint_audit, _head, _sizes, _times, _urls, _secrets)
+    checks = (_routes, _kinds, _components, lint_access, lint_alerts, lint_policies, lint_audit, _head, _sizes, _times, _urls, _secrets)
     return sort(problem for check in checks for problem in check(settings, source))
 
 

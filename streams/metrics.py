@@ -57,6 +57,12 @@ HELD_PAIRS = Gauge(
 ATTEMPTS = Counter("syncmaster_delivery_attempts_total", "Delivery attempts.", ["component", "outcome"])
 DELIVERY_SECONDS = Histogram("syncmaster_delivery_seconds", "One attempt.", ["component", "outcome"], buckets=_SECONDS)
 
+# -- alerts ------------------------------------------------------------------------------------------------------------------
+ALERTS = Counter("syncmaster_alerts_total", "Alerts, by what their receiver got of them.", ["receiver", "outcome"])
+ALERTS_LOST = Counter(
+    "syncmaster_alerts_lost_total", "Alerts given up because the log was away for too long; they are in the process's log."
+)
+
 # -- control -----------------------------------------------------------------------------------------------------------------
 HOLDS = Gauge("syncmaster_holds", "Holds in effect, as this gateway knows them.", ["verb"])
 CONTROL_AGE = Gauge(

@@ -10,9 +10,11 @@ import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
+from nats import errors as nats_errors
 from nats.aio.client import Client
 
 from streams.errors import Retriable
@@ -26,6 +28,7 @@ DOOR_HEADER = "sm-door"
 #: A stream's incarnation changes only when it is made anew; it is asked for again after this long.
 _INCARNATION_S = 1.0
 _FIRST_CHECKPOINT_S = 1.0
+_FLUSH_S = 5
 
 
 class DoorState(StrEnum):
@@ -86,6 +89,17 @@ class Publisher:
         except Retriable as exc:
             raise Retriable(f"{exc}; the event may or may not have been taken, send it again", retry_after_s=5.0) from exc
         return Published(stream, incarnation, int(ack["seq"]), bool(ack.get("duplicate", False)))
+
+    async def announce(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """(subject, payload) of each, without JetStream: returns when the server has them, whether or not anybody listens."""
+        if not self._client.is_connected:
+            raise Retriable("NATS is away", retry_after_s=2.0)
+        try:
+            for subject, payload in messages:
+                await self._client.publish(subject, payload)
+            await self._client.flush(timeout=_FLUSH_S)
+        except (nats_errors.Error, OSError, TimeoutError) as exc:
+            raise Retriable(f"NATS did not take it: {exc!r}", retry_after_s=2.0) from exc
 
     async def _incarnation(self, stream: str) -> int:
         """From the bridge's checkpoint, which is there a moment after the stream's first message.

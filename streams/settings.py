@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from streams.settings_access import Binding, Principal, Role, Rule, Verb, grants, holds, unresolved
+from streams.settings_alerts import Alerts
 from streams.settings_audit import Audit, VerifyKey
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
 from streams.settings_nats import Certificate, Nats, Tls
@@ -189,6 +190,7 @@ class Settings(Model):
     bridge: Bridge = Bridge()
     gateway: Gateway = Gateway()
     audit: Audit = Audit()
+    alerts: Alerts = Alerts()
     principals: dict[Name, Principal] = Field({})
     roles: dict[Name, Role] = Field({})
     bindings: tuple[Binding, ...] = ()

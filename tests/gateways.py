@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from agents.authz import Authorizer
+from gateway.alerting.recent import RecentAlerts
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
@@ -138,6 +139,8 @@ class World:
         self.control.fresh_at = float("inf")
         self.log = FakeLog(self.control)
         self.refusals = Refusals(self.log)  # type: ignore[arg-type]
+        self.alerts = RecentAlerts(self.settings.kafka)
+        self.alerts.ready = True
         self.client: TestClient[Any, Any]
         self._audit_seq: Counter[int] = Counter()
 
@@ -154,6 +157,7 @@ class World:
             control=self.control,
             control_log=self.log,  # type: ignore[arg-type]
             refusals=self.refusals,
+            alerts=self.alerts,
         )
         self.context = context
         self.keyring = Keyring(self.settings, Authorizer(self.settings), self.control)

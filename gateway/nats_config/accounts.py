@@ -27,7 +27,10 @@ def accounts(settings: Settings, logins: Logins) -> dict[str, Any]:
         ACCOUNT: {
             "jetstream": "enabled",
             "users": [entry for name, rights in own.items() for entry in _users(logins(name), rights)],
-            "exports": [export for name, rights in principals.items() for export in _exports(name, rights)],
+            "exports": [
+                *(export for name, rights in principals.items() for export in _exports(name, rights)),
+                *_streams(principals),
+            ],
             "imports": [
                 {"service": {"account": name, "subject": subject}}
                 for name, rights in principals.items()
@@ -39,7 +42,9 @@ def accounts(settings: Settings, logins: Logins) -> dict[str, Any]:
 
 
 def _account(logins: list[dict[str, Any]], rights: Rights) -> dict[str, Any]:
+    imports: list[dict[str, Any]]
     imports = [{"service": {"account": ACCOUNT, "subject": subject}, "to": _locally(subject)} for subject in rights.publish]
+    imports += [{"stream": {"account": ACCOUNT, "subject": subject}} for subject in rights.hear]
     return {
         "users": _users(logins, replace(rights, publish=tuple(map(_locally, rights.publish)))),
         "exports": [{"service": subject, "accounts": [ACCOUNT]} for subject in rights.answer],
@@ -63,10 +68,19 @@ def _exports(name: str, rights: Rights) -> list[dict[str, Any]]:
     ]
 
 
+def _streams(principals: dict[str, Rights]) -> list[dict[str, Any]]:
+    """What is heard in other accounts, and in which."""
+    subjects = dict.fromkeys(subject for rights in principals.values() for subject in rights.hear)
+    return [
+        {"stream": subject, "accounts": [name for name, rights in principals.items() if subject in rights.hear]}
+        for subject in subjects
+    ]
+
+
 def _users(logins: list[dict[str, Any]], rights: Rights) -> list[dict[str, Any]]:
     permissions: dict[str, Any] = {
         "publish": {"allow": list(rights.publish)},
-        "subscribe": {"allow": [*rights.subscribe, *rights.answer]},
+        "subscribe": {"allow": [*rights.subscribe, *rights.answer, *rights.hear]},
     }
     if rights.answer:
         permissions["allow_responses"] = {"max": 1, "expires": f"{rights.answer_within_s:g}s"}

@@ -7,7 +7,7 @@ subject is the identity. That permissions alone do not keep this promise, and wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.audit_stream import AUDIT_STREAM
 from streams.audit_stream import SUBJECT as CHECKPOINTS
@@ -38,6 +38,8 @@ class Rights:
     #: Subjects of other users' requests that it answers (and subscribes to).
     answer: tuple[str, ...] = ()
     answer_within_s: float = 5.0
+    #: Subjects of ours that it hears, in its own account.
+    hear: tuple[str, ...] = ()
 
 
 def users(settings: Settings) -> dict[str, Rights]:
@@ -54,17 +56,20 @@ def own_users(settings: Settings) -> dict[str, Rights]:
     own = settings.nats
     return {
         own.bridge_user: _bridge(own.bridge_user),
-        own.gateway_user: _gateway(own.gateway_user),
+        own.gateway_user: _gateway(own.gateway_user, alert_subjects(settings)),
         own.worker_user: _worker(own.worker_user, settings.components),
     }
 
 
 def principal_users(settings: Settings) -> dict[str, Rights]:
-    return {
+    hearers = settings.alerts.nats.subscribers if settings.alerts.nats else ()
+    rights = {
         name: _principal(name, settings.components.get(name), is_witness=name in settings.audit.witnesses)
         for name, principal in settings.principals.items()
         if principal.speaks_nats
     }
+    heard = alert_subjects(settings)
+    return {name: replace(right, hear=heard) if name in hearers else right for name, right in rights.items()}
 
 
 def inbox(user: str) -> str:
@@ -87,10 +92,14 @@ def _bridge(user: str) -> Rights:
     return Rights(("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"), (f"{inbox(user)}.>",))
 
 
-def _gateway(user: str) -> Rights:
+def alert_subjects(settings: Settings) -> tuple[str, ...]:
+    return (f"{settings.alerts.nats.subject_prefix}.>",) if settings.alerts.nats else ()
+
+
+def _gateway(user: str, alerts: tuple[str, ...]) -> Rights:
     # Of the bridge's checkpoints it may read single entries: the incarnations of streams, for the tokens that it returns.
     read = ("$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.KV_sm_bridge")
-    return Rights((f"{INGRESS}.>", *read), (f"{inbox(user)}.>",))
+    return Rights((f"{INGRESS}.>", *read, *alerts), (f"{inbox(user)}.>",))
 
 
 def _worker(user: str, components: Mapping[str, Component]) -> Rights:

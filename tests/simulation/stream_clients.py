@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from nats import errors as nats_errors
 
+from streams.alerts import Alert
 from streams.errors import Retriable
 from streams.log_append import LogAppender
 from streams.nats_pull import Arrived, Slot, _ended
@@ -134,6 +135,9 @@ class SimulatedLinks:
 
     async def connect(self, client: SimulatedPullClient, stream: str) -> None:
         await client.connect()
+
+    def alert(self, alert: Alert) -> None:
+        """Nobody listens here: what alerts tell, the checkers look for themselves."""
 
     def monotonic_s(self) -> float:
         return self._nats.loop.time()

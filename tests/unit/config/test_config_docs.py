@@ -11,13 +11,18 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from streams import settings
+from streams import settings, settings_alerts
 from streams.config_file import load_settings
 from streams.settings import Model
 from tests.unit.config.conftest import Problems
 
 DOCS = Path("docs/configuration.md").read_text()
-MODELS = {model.__name__: model for model in vars(settings).values() if isinstance(model, type) and issubclass(model, Model)}
+MODELS = {
+    model.__name__: model
+    for module in (settings, settings_alerts)
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, Model)
+}
 TITLES = {
     "The file": "Settings",
     "A secret's place": "SecretRef",
@@ -25,6 +30,8 @@ TITLES = {
     "`nats.tls`": "Tls",
     "`nats.tls.<who>`": "Certificate",
     "`roles.<name>`": "Role",
+    "`alerts.nats`": "NatsAlerts",
+    "`alerts.alertmanager`": "Alertmanager",
     "`roles.<name>.rules[]`": "Rule",
     "`bindings[]`": "Binding",
     "`components.<name>`": "Component",
@@ -34,7 +41,7 @@ TITLES = {
     "`audit.verify_keys[]`": "VerifyKey",
     "`routes[]`": "Route",
     "`routes[].match`": "Match",
-} | {f"`{name.lower()}`": name for name in ("Kafka", "Nats", "Limits", "Worker", "Bridge", "Gateway", "Audit")}
+} | {f"`{name.lower()}`": name for name in ("Kafka", "Nats", "Limits", "Worker", "Bridge", "Gateway", "Audit", "Alerts")}
 
 
 def documented() -> dict[str, dict[str, str]]:
