@@ -94,11 +94,6 @@ def remove(state: TurnState, artifact: str, ident: str) -> None:
         _count(state, entry, -1)
 
 
-def size_of(entry: Quarantined) -> int:
-    """Of the original body, in bytes."""
-    return len(entry.body_base64) // 4 * 3 - entry.body_base64[-2:].count("=")
-
-
 def _keep(state: TurnState, arrival: Arrival, kept: Kept, finding: Finding) -> str:
     """The new entry's id, which is that of the audit record that tells of it."""
     ident = f"{PARKED_PREFIX}{state.audit.seq:020d}"

@@ -19,7 +19,7 @@ from agents.dedup import HEAD_TAKEN_MAX, remembered
 from agents.event_audit import audit_event
 from agents.fold import Arrival
 from agents.on_event import arrived, judge, set_aside
-from agents.parking import Finding, keep, park, remove, size_of
+from agents.parking import Finding, keep, park, remove
 from agents.quarantine import names_of
 from agents.turn_state import TurnState
 from streams.commands import Command
@@ -125,7 +125,7 @@ def _parked(state: TurnState, lot: Lot, front: str, finding: Finding) -> Lot:
 
 
 def _shortened(lot: Lot, entry: Quarantined) -> Lot:
-    return replace(lot, queued=lot.queued - 1, queued_bytes=lot.queued_bytes - size_of(entry))
+    return replace(lot, queued=lot.queued - 1, queued_bytes=lot.queued_bytes - entry.size_bytes)
 
 
 def _put_lot(state: TurnState, artifact: str, lot: Lot) -> None:

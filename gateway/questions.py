@@ -32,13 +32,6 @@ class SyncQuery(PageQuery):
     component: str = Field("", max_length=64)
 
 
-class QuarantineQuery(PageQuery):
-    prefix: str = Field(
-        "", max_length=1024, description="Beginning of the artifact key; `unknown/<principal>` where none could be told."
-    )
-    principal: str = Field("", max_length=64)
-
-
 class EventQuery(Read):
     principal: str = Field("", max_length=64, description="Only what this principal published under that source and id.")
 

@@ -120,24 +120,6 @@ class OutOfStepView(PairView):
     component: str
 
 
-class QuarantineView(Answer):
-    artifact: str
-    id: str
-    reason: str
-    detail: str
-    rule: str
-    principal: str
-    at: str | None
-
-
-class QuarantinedMessage(QuarantineView):
-    """With the original: bytes as base64, headers as they came through the door."""
-
-    ingress: str
-    headers: dict[str, str]
-    body_base64: str
-
-
 class OutcomeView(Answer):
     outcome: str
     at: str | None
@@ -247,11 +229,6 @@ class ComponentsPage(Answer):
 
 class OutOfStepPage(Answer):
     items: list[OutOfStepView]
-    next_cursor: str | None
-
-
-class QuarantinePage(Answer):
-    items: list[QuarantineView]
     next_cursor: str | None
 
 

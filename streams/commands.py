@@ -35,7 +35,7 @@ class Command(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class Operation(msgspec.Struct, omit_defaults=True, frozen=True):
-    """One manual sync, as [control] remembers it under `operation/<id>`: who asked for what, and where its commands are.
+    """Commands that were asked for together, as [control] remembers them under `operation/<id>`: who asked for what, and where they are.
 
     It is applied once the marker of every partition in `offsets` has `commands` at or beyond the offset given there.
     """
@@ -49,6 +49,8 @@ class Operation(msgspec.Struct, omit_defaults=True, frozen=True):
     component: str = ""
     state: str = ""
     offsets: dict[int, int] = {}  # partition -> offset behind its last command
+    verb: CommandVerb = "sync"
+    about: str = ""  # what was asked for, in words, where it was not a sync
 
 
 def about_principal(principal: str) -> str:

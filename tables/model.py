@@ -122,6 +122,11 @@ class Quarantined(msgspec.Struct, omit_defaults=True, gc=False):
     taken: str = ""  # hash of its (principal, source, id), but for malformed ones
     waived: list[str] = []  # rules that releases have overridden for this event
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the original body."""
+        return len(self.body_base64) // 4 * 3 - self.body_base64[-2:].count("=")
+
 
 class Lot(msgspec.Struct, omit_defaults=True, gc=False):
     """Table `quarantine`, key LOT_PREFIX + artifact key: that an artifact is parked, whether or not it has a head.

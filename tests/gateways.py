@@ -35,12 +35,15 @@ from tables.index import AuditIndex
 from tables.model import (
     MARKER_KEY,
     Head,
+    Kept,
+    Lot,
     Marker,
     Provenance,
     Quarantined,
     Sync,
     SyncState,
     Version,
+    lot_key,
     quarantine_key,
     version_key,
 )
@@ -234,11 +237,22 @@ class World:
         record = Version(generation, None, "published", ingress, {}, msgspec.Raw(b"{}"), accepted_ms=NOW_MS)  # type: ignore[arg-type]
         self._write("versions", key, version_key(key, version), _encode(record))
 
-    def quarantined(self, key: str, ident: str, *, principal: str = "c24", body_base64: str = "AAE=") -> None:
+    def quarantined(self, key: str, ident: str, *, principal: str = "c24", body_base64: str = "AAE=", **fields: Any) -> None:
+        told = {"reason": "json.invalid", "detail": "not JSON", "rule": "decode", "at_ms": NOW_MS} | fields
         message = Quarantined(
-            "json.invalid", "not JSON", "decode", principal, "ingress", {"content-type": "x"}, body_base64, NOW_MS
+            principal=principal, ingress="ingress", headers={"content-type": "x"}, body_base64=body_base64, **told
         )
         self._write("quarantine", key, quarantine_key(key, ident), _encode(message))
+
+    def parked(self, key: str, waiting: int, *, rule: str = "no-bad", draining: bool = False) -> list[str]:
+        """The artifact, parked by an event, and others behind it. Ids in order."""
+        idents = [f"parked-{number:020d}" for number in range(waiting)]
+        for number, ident in enumerate(idents):
+            kept = Kept.QUEUED if number or draining else Kept.PARKED
+            self.quarantined(key, ident, kept=kept, reason="artifact.parked" if number else "source.denied", rule=rule)
+        lot = Lot(front="" if draining else idents[0], rule=rule, since_ms=NOW_MS, queued=waiting - (not draining))
+        self._write("quarantine", key, lot_key(key), _encode(lot))
+        return idents
 
     def audit(self, outcome: Outcome, *, artifact: str, source: str = "urn:test", event_id: str = "e1", **fields: Any) -> None:
         partition = self.partition(artifact)

@@ -106,7 +106,7 @@ async def trigger_sync(
 
 def get_operation(context: Context, ident: str) -> OperationView:
     operation = context.control.operation(ident)
-    if operation is None:
+    if operation is None or operation.verb != "sync":
         if not context.control.ready:
             context.require_ready()
         raise context.unknown("operation.unknown", "no sync of this id is known; only the newest ten thousand are kept")

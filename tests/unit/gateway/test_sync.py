@@ -1,4 +1,4 @@
-"""/v1/sync, /v1/components and /v1/quarantine."""
+"""/v1/sync and /v1/components."""
 
 from __future__ import annotations
 
@@ -169,27 +169,3 @@ async def test_operation_before_control_is_read(world: World) -> None:
     world.control.ready = False
     world.replica.ready = False
     assert (await world.get("/v1/sync/operations/x")).status == 503
-
-
-async def test_quarantine(world: World) -> None:
-    """Set-aside messages are listed without their bytes; one of them has the original ones."""
-    world.quarantined("unknown/c4", "001", principal="c4", body_base64="bm90IGpzb24=")
-    world.quarantined("chart/a", "001")
-    world.quarantined("chart/a", "002")
-    (items,) = await world.pages("/v1/quarantine")
-    assert [(item["artifact"], item["id"]) for item in items] == [("chart/a", "001"), ("chart/a", "002"), ("unknown/c4", "001")]
-    assert all("body_base64" not in item for item in items)
-    (mine,) = await world.pages("/v1/quarantine?principal=c4")
-    assert [item["artifact"] for item in mine] == ["unknown/c4"]
-    one = await (await world.get("/v1/quarantine/unknown%2Fc4/001")).json()
-    assert (one["body_base64"], one["reason"], one["headers"]) == ("bm90IGpzb24=", "json.invalid", {"content-type": "x"})
-
-
-async def test_quarantine_pages(world: World) -> None:
-    """Pages of quarantine follow each other over all partitions."""
-    for number in range(7):
-        world.quarantined(f"chart/{number % 3}", f"{number:03d}")
-    pages = await world.pages("/v1/quarantine?limit=3")
-    assert [len(page) for page in pages] == [3, 3, 1]
-    places = [(item["artifact"], item["id"]) for page in pages for item in page]
-    assert places == sorted(set(places))
