@@ -12,6 +12,7 @@ from gateway.cli.auth_commands import auth
 from gateway.cli.holds_commands import add_hold_commands
 from gateway.cli.keys_commands import keys
 from gateway.cli.options import BaseDir, Config, Output
+from gateway.cli.quarantine_commands import quarantine
 
 app = typer.Typer(
     name="syncmaster",
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.add_typer(audit)
 app.add_typer(auth)
 app.add_typer(keys)
+app.add_typer(quarantine)
 add_hold_commands(app)
 
 
@@ -92,7 +94,9 @@ def config(
 def nats_config(
     file: Annotated[Path | None, typer.Argument(help="The configuration; default as for the other commands.")] = None,
     *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write, with mode 0600; default: stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write, with mode 0600; default: stdout.")
+    ] = None,
     env: Annotated[bool, typer.Option(help="Write $SM_NATS_<USER> instead of passwords: for a file that is committed.")] = False,
     listen: Annotated[str, typer.Option(help="host:port of the server.")] = "127.0.0.1:4222",
     monitor_port: Annotated[int | None, typer.Option(help="Serve monitoring there too; it is not authenticated.")] = None,
