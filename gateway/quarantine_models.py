@@ -7,11 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from gateway.questions import PageQuery, Request
-from gateway.views import Answer
+from gateway.views import Answer, KeptAs, QuarantineView
 from streams.settings import Pattern
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-KeptAs = Literal["malformed", "parked", "queued"]
 _KEPT = "`malformed`: it is no event; `parked`: a policy says so; `queued`: it waits behind one that is parked."
 
 
@@ -57,21 +56,6 @@ class FilterRequest(DecisionRequest):
             for name, value in self
             if value is not None and name != "reason"
         }
-
-
-class QuarantineView(Answer):
-    """`waived` are rules that releases of this entry have overridden so far."""
-
-    artifact: str
-    id: str
-    kept: KeptAs
-    reason: str
-    detail: str
-    rule: str
-    waived: list[str]
-    principal: str
-    size_bytes: int
-    at: str | None
 
 
 class QuarantinedMessage(QuarantineView):

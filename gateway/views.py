@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 State = Literal["in_sync", "behind", "failed"]
+KeptAs = Literal["malformed", "parked", "queued"]
 HoldVerb = Literal["hold", "pause", "halt"]
 
 
@@ -120,6 +121,31 @@ class OutOfStepView(PairView):
     component: str
 
 
+class QuarantineView(Answer):
+    """`waived` are rules that releases of this entry have overridden so far."""
+
+    artifact: str
+    id: str
+    kept: KeptAs
+    reason: str
+    detail: str
+    rule: str
+    waived: list[str]
+    principal: str
+    size_bytes: int
+    at: str | None
+
+
+class QuarantineSummary(Answer):
+    """What is in quarantine. `since` is when the artifact that has been parked longest was; `shown` are the first entries but queued ones."""
+
+    entries: int
+    by_reason: dict[str, int]
+    parked_artifacts: int
+    since: str | None
+    shown: list[QuarantineView]
+
+
 class OutcomeView(Answer):
     outcome: str
     at: str | None
@@ -209,6 +235,7 @@ class StatusView(Answer):
     most_out_of_step: list[OutOfStepView]
     holds: list[HoldView]
     holds_more: int
+    quarantine: QuarantineSummary
     replica: RestoreView
 
 

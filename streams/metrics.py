@@ -69,6 +69,13 @@ CONTROL_AGE = Gauge(
     "syncmaster_control_age_seconds", "Age of what is known of holds and keys; a worker with more than 0.7 begins no delivery."
 )
 
+# -- quarantine --------------------------------------------------------------------------------------------------------------
+QUARANTINED = Gauge(
+    "syncmaster_quarantine_entries", "Messages in quarantine, with those that wait behind them.", ["reason", "rule"]
+)
+PARKED = Gauge("syncmaster_parked_artifacts", "Artifacts whose events wait behind one that is parked.")
+OLDEST_PARKED = Gauge("syncmaster_parked_oldest_seconds", "Since when the artifact that has waited longest does.")
+
 # -- gateway -----------------------------------------------------------------------------------------------------------------
 REPLICA_LAG = Gauge("syncmaster_replica_lag_records", "Changelog records that the read replica has yet to apply.")
 HTTP_REQUESTS = Counter("syncmaster_http_requests_total", "HTTP requests.", ["method", "route", "status"])

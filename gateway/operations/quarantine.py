@@ -23,10 +23,9 @@ from gateway.quarantine_models import (
     QuarantineOperation,
     QuarantinePage,
     QuarantineQuery,
-    QuarantineView,
 )
 from gateway.tokens import COMMANDS, Token
-from gateway.views import rfc3339
+from gateway.views import QuarantineView, rfc3339
 from streams.commands import Command, CommandVerb, Operation
 from streams.errors import Malformed
 from streams.events import Incoming
@@ -61,7 +60,7 @@ def list_quarantine(context: Context, query: QuarantineQuery, may_read: May) -> 
         limit=query.limit,
         visible=lambda key: may_read(Resource(artifact=key)),
     )
-    items = [QuarantineView.model_validate(_fields(row.artifact, row.id, row.message)) for row in page.rows]
+    items = [entry_view(row) for row in page.rows]
     return QuarantinePage(items=items, next_cursor=cursors.encode(page.after))
 
 
@@ -81,6 +80,10 @@ def get_quarantined(context: Context, artifact: str, ident: str) -> QuarantinedM
         "body_text": _text(body),
     }
     return QuarantinedMessage.model_validate(_fields(artifact, ident, message) | original)
+
+
+def entry_view(row: QuarantineRow) -> QuarantineView:
+    return QuarantineView.model_validate(_fields(row.artifact, row.id, row.message))
 
 
 async def decide(

@@ -10,6 +10,8 @@ from typing import get_args
 from gateway.context import Context
 from gateway.operations.components import component_views
 from gateway.operations.holds import hold_view
+from gateway.operations.quarantine_summary import observe as observe_quarantine
+from gateway.operations.quarantine_summary import summary
 from gateway.operations.sync import out_of_step_views
 from gateway.views import HoldVerb, LiveView, PartitionView, RestoreView, StatusView
 from streams import metrics
@@ -33,6 +35,7 @@ def get_status(context: Context) -> StatusView:
         most_out_of_step=[view for pair in pairs for view in out_of_step_views(context, pair.artifact, pair.component)],
         holds=list(map(hold_view, islice(context.watch.holds, _MOST))),
         holds_more=max(0, len(context.watch.holds) - _MOST),
+        quarantine=summary(context),
         replica=get_restore(context),
     )
 
@@ -82,6 +85,7 @@ def observe(context: Context) -> None:
     for verb in get_args(HoldVerb):
         metrics.HOLDS.labels(verb).set(sum(hold.verb == verb for hold in context.watch.holds))
     metrics.CONTROL_AGE.set(context.watch.age_s)
+    observe_quarantine(context)
     metrics.REPLICA_LAG.set(get_restore(context).remaining)
 
 

@@ -209,3 +209,21 @@ async def test_an_artifact_tells_how_many_are_parked(world: World) -> None:
     assert (await (await world.get(f"/v1/artifacts/{segment('chart/a')}")).json())["parked"] == 3
     response = await world.get(f"/v1/artifacts/{segment('chart/b')}")
     assert (response.status, "quarantine" in (await response.json())["detail"]) == (404, True)
+
+
+async def test_the_status_and_the_metrics_tell_what_waits(world: World) -> None:
+    """Counts from the markers of all partitions: entries by reason and rule, parked artifacts, and the oldest."""
+    world.parked("chart/a", 2)
+    told = [Marker(quarantined={"source.denied no-bad": 1, "artifact.parked no-bad": 1}, parked=ParkedCounts(1, 0, NOW_MS))]
+    told.append(Marker(quarantined={"source.denied no-bad": 1}, parked=ParkedCounts(1, 0, NOW_MS - 5000)))
+    for partition, marker in enumerate(told):
+        batch = world.stores[partition].batch()
+        batch.apply("artifacts", MARKER_KEY, msgspec.json.encode(marker))
+        world.stores[partition].write(batch)
+    status = (await (await world.get("/v1/status")).json())["quarantine"]
+    assert (status["entries"], status["parked_artifacts"]) == (3, 2)
+    assert status["by_reason"] == {"artifact.parked": 1, "source.denied": 2}
+    assert (status["since"], [entry["kept"] for entry in status["shown"]]) == ("2026-11-18T11:06:35.000Z", ["parked"])
+    lines = (await (await world.get("/metrics", by=None)).text()).splitlines()
+    assert 'syncmaster_quarantine_entries{reason="source.denied",rule="no-bad"} 2.0' in lines
+    assert "syncmaster_parked_artifacts 2.0" in lines
