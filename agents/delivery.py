@@ -35,12 +35,16 @@ def plan(view: PartitionView, artifact: str, sync: Sync, mode: Mode, after: int)
     has the same key whatever was desired since; once none is left, the newest version again for a generation that no version
     has (a manual sync, a backfill). Raises Retriable if the state does not have the version.
     """
+    newest = view.version(artifact, sync.version)
     if mode == "every":
+        if (
+            newest is not None and newest.generation == after + 1
+        ):  # nothing is between; nearly always so, and a scan costs six look-ups
+            return Plan(newest.generation, sync.version, newest, 1)
         following = next(_versions_between(view, artifact, after, sync.desired), None)
         if following is not None:
             generation, name, version = following
             return Plan(generation, name, version, 1)
-    newest = view.version(artifact, sync.version)
     if newest is None:
         raise Retriable(f"version {sync.version!r} is not in the table `versions`; publish it again, or sync when it is there")
     return Plan(sync.desired, sync.version, newest, 1 if mode == "every" else sync.pending)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -35,13 +36,18 @@ def accepted_attributes(incoming: Incoming, ingress: Ingress) -> tuple[dict[str,
 
 def stamps(ingress: Ingress) -> dict[str, str]:
     """The extension attributes that the door answers for."""
-    recorded = datetime.fromtimestamp(ingress.ingress_ms / 1000, UTC)
+    seconds, ms = divmod(ingress.ingress_ms, 1000)
     return {
         "smprincipal": ingress.principal,
         "smcluster": ingress.cluster,
         "smingress": ingress.door,
-        "recordedtime": recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "recordedtime": f"{_second(seconds)}.{ms:03d}Z",
     }
+
+
+@lru_cache(maxsize=64)
+def _second(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def to_structured(attributes: Mapping[str, str], data: bytes, content_type: str = JSON) -> bytes:
