@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +15,10 @@ from gateway.local.nats_server import NatsServer
 from gateway.local.secrets import Secrets
 from gateway.nats_config.credentials import revealed
 from gateway.nats_config.rights import inbox
+from streams.errors import Retriable
 from streams.settings import Settings
 from streams.settings_access import VERBS
+from streams.topic_admin import ensure_topics
 
 KAFKA_FOR_TESTS = {
     # Faults are found out sooner than anybody would want in production.
@@ -84,6 +88,18 @@ def _principal(secrets: Secrets, name: str) -> dict[str, Any]:
         "nats_password": secrets.ref(f"{name}.nats"),
         "api_keys": [secrets.ref(f"{name}.key")],
     }
+
+
+async def topics_made(settings: Settings, within_s: float = 30) -> None:
+    """Also on a Kafka that a test before has paused: until its broker is heard again, it tells of none."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return await ensure_topics(settings)
+        except Retriable:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
 
 
 class User(Client):

@@ -172,15 +172,13 @@ async def test_a_huge_key_costs_nothing(world: World) -> None:
 # -- scopes ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "operation", [o for r in REGISTRIES for o in r.operations if o.verbs], ids=lambda o: f"{o.method} {o.path}"
-)
-async def test_a_key_of_another_scope(world: World, operation: Any) -> None:
+async def test_a_key_of_another_scope(world: World) -> None:
     """The operator may do everything; a key of the operator's that is for something else may not, on any route."""
-    scope = next(verb for verb in ("read", "hold") if verb not in operation.verbs)
-    key = await add(world, principal="operator", scopes=(scope,))
-    path = operation.path.replace("{", "").replace("}", "")
-    assert await answer(world, key, path, operation.method) == (403, "auth.scope")
+    for operation in (operation for registry in REGISTRIES for operation in registry.operations if operation.verbs):
+        scope = next(verb for verb in ("read", "hold") if verb not in operation.verbs)
+        key = await add(world, principal="operator", scopes=(scope,))
+        path = operation.path.replace("{", "").replace("}", "")
+        assert (path, *await answer(world, key, path, operation.method)) == (path, 403, "auth.scope")
 
 
 async def test_a_scope_gives_nothing(world: World) -> None:
