@@ -21,6 +21,8 @@ from streams.settings import Bridge, Limits
 _EXPIRES_S = 5.0
 #: A pull that the server has not ended this long after its expiry is lost.
 _LATE_S = 5.0
+#: So many messages are worth an append at any time.
+_MANY = 500
 #: What JetStream counts beside the payload: subject and reply.
 _OVERHEAD_BYTES = 16 << 10
 
@@ -50,6 +52,8 @@ class Puller:
             }
         ).encode()
         self._clock = clock
+        self._interval_s = bridge.round_interval_s
+        self._took_at = float("-inf")
         self._slots: list[Slot] = []
         self._released: list[int] = []
 
@@ -89,9 +93,17 @@ class Puller:
                     await client.wakeup.wait()
             except TimeoutError:
                 continue
+        await self._gather()
         messages = client.messages[:]
         client.messages.clear()
         return Taken(messages, tuple(slot.arrived for slot in self._slots))
+
+    async def _gather(self) -> None:
+        """Under load, a moment for more to come: an append costs the same for one message as for hundreds."""
+        pause_s = self._took_at + self._interval_s - self._clock()
+        if pause_s > 0 and len(self._client.messages) < _MANY:
+            await asyncio.sleep(pause_s)
+        self._took_at = self._clock()
 
     async def release(self, taken: Taken) -> None:
         """The log has these: their pulls may be asked for again."""
