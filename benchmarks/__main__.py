@@ -22,6 +22,7 @@ from benchmarks.hot_path import by_name, hot_path
 from benchmarks.latency import latency, latency_by_load
 from benchmarks.log import Log, broker
 from benchmarks.plots import draw
+from benchmarks.policies import policies
 from benchmarks.progress import Progress
 from benchmarks.recovery import recovery
 from benchmarks.results import Row
@@ -65,6 +66,9 @@ class Bench:
         rows, percentiles = await latency(self._log, self._directory / "latency", self._progress)
         self._save(rows, percentiles)
         self._save(await latency_by_load(self._log, self._directory / "load", self._progress, seconds=5.0))
+
+    async def policies(self) -> None:
+        self._save(await policies(self._log, self._directory, self._progress, events=self._options.of(300_000)))
 
     async def artifacts(self) -> None:
         events = self._options.of(600_000)
@@ -110,7 +114,7 @@ class Options:
 
 
 _QUICK = ("hot_path",)
-_ALL = ("hot_path", "hot_path_200k", "bridge", "door", "recovery", "latency")
+_ALL = ("hot_path", "hot_path_200k", "bridge", "door", "recovery", "latency", "policies")
 _LONG = ("artifacts", "age", "partitions", "time", "door")
 
 

@@ -12,21 +12,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import msgspec
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from agents.pipeline import Turn
 from agents.rules import Rules
 from agents.turn import Work
+from benchmarks import engines as hot
+from benchmarks.hot_path import hot_path
+from benchmarks.log import Log
+from benchmarks.policy_sets import EXAMPLE, LARGE, sets
 from benchmarks.product import configuration
-from benchmarks.results import RESULTS, commit
+from benchmarks.progress import Progress
+from benchmarks.results import RESULTS, Row, commit
 from benchmarks.workload import PRINCIPAL, TYPE, Workload, body, ingress, key
 from gateway.cli.serve import relax_collector
 from streams.holds import Holds
@@ -39,8 +44,6 @@ from tables.overlay import Overlay
 from tables.store import PartitionStore, Stores
 
 _CHUNK = 1000
-_TEAMS, _ROLES_OF_TEAM = 39, 5
-_ORBIT = Path(__file__).parents[1] / "gateway/local/orbit.yaml"
 #: At most so much more than with the example's policies and rules.
 MORE_MAX = 0.25
 
@@ -54,92 +57,6 @@ class Record(msgspec.Struct):
     headers: list[tuple[str, bytes]]
 
 
-# -- configurations ----------------------------------------------------------------------------------------------------------------
-
-
-def configured(**more: Any) -> Settings:
-    return Settings.model_validate(configuration("127.0.0.1:1", "bench", 1, Path("unused"), **more))
-
-
-def example() -> list[dict[str, Any]]:
-    """The policies of orbit.yaml, with its principals' part in them given to the one of the workload."""
-    policies: list[dict[str, Any]] = yaml.safe_load(_ORBIT.read_text())["policies"]
-    return [policy | {"principals": [PRINCIPAL]} if "principals" in policy else policy for policy in policies]
-
-
-SCHEMA = {
-    "type": "object",
-    "required": ["context", "subject"],
-    "properties": {
-        "subject": {
-            "type": "object",
-            "required": ["id"],
-            "properties": {"id": {"type": "string", "maxLength": 2048, "pattern": "^pkg:"}, "content": {"type": "object"}},
-        },
-        "customData": {"type": "object", "properties": {"kind": {"enum": ["chart", "image"]}, "version": {"type": "string"}}},
-    },
-}
-
-#: One of each kind that judges the workload's events, by its name in the table.
-KINDS: dict[str, dict[str, Any]] = {
-    "digest_required": {"kind": "digest_required"},
-    "digest_immutable": {"kind": "digest_immutable"},
-    "version_forward": {"kind": "version_forward"},
-    "size_limit": {"kind": "size_limit", "bytes_max": 65_536},
-    "rate_limit": {"kind": "rate_limit", "events_per_s": 1000, "burst_events": 10_000},
-    "allow_deny": {"kind": "allow_deny", "sources": {"allow": ["/c*"], "deny": ["/c24-test*"]}},
-    "freeze_window": {"kind": "freeze_window", "cron": "0 18 24 12 *", "duration_minutes": 12_000, "time_zone": "Europe/Berlin"},
-    "json_schema": {"kind": "json_schema", "data_schema": SCHEMA},
-}
-
-
-def twenty() -> list[dict[str, Any]]:
-    """Each kind once for the workload's charts, and what a platform has besides: images, environments, other principals."""
-    charts = [shape | ({} if shape["kind"] == "rate_limit" else {"artifacts": ["chart/*"]}) for shape in KINDS.values()]
-    images = [KINDS[kind] | {"artifacts": ["image/*"]} for kind in ("digest_required", "digest_immutable", "size_limit")]
-    places = [
-        {"kind": "allow_deny", "artifacts": [f"image/*/team-{n}/*"], "registries": {"allow": ["*.example"]}} for n in range(3)
-    ]
-    frozen = [KINDS["freeze_window"] | {"environments": [name]} for name in ("prod", "staging")]
-    rates = [KINDS["rate_limit"] | {"principals": [f"team-{n:02}"]} for n in range(3)]
-    found = [*charts, *images, *places, *frozen, *rates, KINDS["json_schema"] | {"types": ["dev.cdevents.environment.*"]}]
-    return named(found)
-
-
-def all_at_once() -> list[dict[str, Any]]:
-    """Twenty policies all of which judge every event: each kind twice, and four of them a third time. The worst case, not a platform."""
-    shapes = [*KINDS.values()] * 3
-    return named(shapes[:20])
-
-
-def named(shapes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [shape | {"name": f"policy-{number}"} for number, shape in enumerate(shapes)]
-
-
-def two_hundred_rules() -> dict[str, Any]:
-    """One rule for the workload's principal, four more of it, and five for each of 39 teams."""
-    teams = [f"team-{number:02}" for number in range(_TEAMS)]
-    own = [{"verbs": ["publish"], "types": ["dev.cdevents.artifact.*"], "artifacts": ["chart/*"]}]
-    own += [{"verbs": ["read"], "artifacts": [f"chart/*-{number}"]} for number in range(4)]
-    roles = {PRINCIPAL: {"rules": own}} | {team: {"rules": _rules(team)} for team in teams}
-    bindings = [{"name": name, "role": name, "principals": [name]} for name in roles]
-    return {"principals": {name: {} for name in roles}, "roles": roles, "bindings": bindings}
-
-
-def _rules(team: str) -> list[dict[str, Any]]:
-    publish = {"verbs": ["publish"], "types": ["dev.cdevents.artifact.*"]}
-    return [
-        publish | {"artifacts": [f"chart/{team}-*"]},
-        publish | {"artifacts": [f"image/*/{team}/*"]},
-        {"verbs": ["publish"], "types": ["dev.cdevents.environment.*"], "artifacts": [f"environment/{team}"]},
-        {"verbs": ["read", "sync"], "artifacts": [f"*/{team}*"]},
-        {"verbs": ["hold", "release"], "artifacts": [f"chart/{team}-*"], "environments": ["prod"]},
-    ]
-
-
-# -- measuring ---------------------------------------------------------------------------------------------------------------------
-
-
 class Engine:
     """The turns of one configuration over a store of its own."""
 
@@ -148,7 +65,7 @@ class Engine:
         self.rules = Rules(settings)
         self.policies = len(settings.policies)
         self.rules_count = sum(len(settings.roles[binding.role].rules) for binding in settings.bindings)
-        self.judging = len(self.rules.policies.applying(TYPE, key(0), PRINCIPAL))
+        self.judging = len(self.rules.course(PRINCIPAL, TYPE, key(0)).policies)
         self.chunks_us: list[float] = []
         self._store, self._overlay, self._topics = store, Overlay(store), Topics("bench")
 
@@ -203,20 +120,28 @@ def chunks(workload: Workload) -> Iterator[list[Record]]:
 
 def measure(events: int, artifacts: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="syncmaster-bench-") as directory:
-        alone = {name: {"policies": named([shape])} for name, shape in KINDS.items()}
-        more = {
-            "none": {},
-            "example": {"policies": example()},
-            "twenty policies, 200 rules": {"policies": twenty()} | two_hundred_rules(),
-            "twenty that judge every event, 200 rules": {"policies": all_at_once()} | two_hundred_rules(),
-        } | alone
-        stores = [Stores(Path(directory) / str(number)).open(0) for number in range(len(more))]
-        engines = [Engine(name, configured(**keys), store) for (name, keys), store in zip(more.items(), stores, strict=True)]
+        content = {name: configuration("127.0.0.1:1", "bench", 1, Path(directory), **more) for name, more in sets().items()}
+        engines = [
+            Engine(name, Settings.model_validate(settings), Stores(Path(directory) / str(number)).open(0))
+            for number, (name, settings) in enumerate(content.items())
+        ]
         relax_collector()
         for number, records in enumerate(chunks(Workload(events, artifacts))):
-            for engine in engines[number % len(engines) :] + engines[: number % len(engines)]:
+            first = number % len(engines)
+            for engine in engines[first:] + engines[:first]:
                 engine.take(records)
-        return [engine.row(engines[1].cpu_us) for engine in engines]
+        base_us = next(engine.cpu_us for engine in engines if engine.name == EXAMPLE)
+        return [engine.row(base_us) for engine in engines]
+
+
+async def policies(log: Log, directory: Path, progress: Progress, *, events: int) -> list[Row]:
+    """The same for the whole hot path, a worker between a real log and itself, with the two sets that matter: `--only policies`."""
+    engines = [
+        hot.Engine(name.replace(", ", "_").replace(" ", "_"), 50_000, partial(hot.Ours, **sets()[name]))
+        for name in (EXAMPLE, LARGE)
+    ]
+    workload = Workload(events, 2_000)
+    return await hot_path(log, directory, progress, workload=workload, path="policies", repetitions=3, engines=engines)
 
 
 def main(
@@ -230,6 +155,8 @@ def main(
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console(width=160).print(table)
+    large = next(row["over_example"] for row in rows if row["configuration"] == LARGE)
+    print(f"{LARGE}: {large:+.1%} CPU per event over the example's; at most {MORE_MAX:+.0%} is wanted")
     if save:
         content = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "events": events, "rows": rows}
         (RESULTS / "policies.json").write_text(json.dumps(content, indent=2) + "\n")
