@@ -162,8 +162,9 @@ async def test_other_headers_are_nobody(world: World, header: str) -> None:
         assert (await world.request("GET", PATH, headers={header: text})).status == 401
 
 
-async def test_a_huge_key_costs_nothing(world: World) -> None:
+async def test_a_huge_key_costs_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not even hashed; a header that is too large is refused by the server."""
+    monkeypatch.delattr(api_keys, "digest")
     assert await answer(world, "A" * 8000) == (401, "auth.unknown_key")
     response = await world.request("GET", PATH, headers={"Authorization": "Bearer " + "A" * 200_000})
     assert response.status == 400

@@ -116,7 +116,9 @@ def test_commands_exist(page: Path) -> None:
         if name == "make":
             assert {word for word in arguments if "=" not in word} <= targets, arguments
         elif name == "syncmaster":
-            command = group.commands[arguments[0]]
+            command, words = group, list(arguments)
+            while isinstance(command, typer.core.TyperGroup) and words:
+                command = command.commands[words.pop(0)]
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word.partition("=")[0] for word in arguments if word.startswith("-")} <= known, arguments
 
