@@ -100,12 +100,15 @@ class AlertmanagerReceiver:
         return {"User-Agent": "syncmaster"} | ({"Authorization": f"Bearer {bearer.reveal()}"} if bearer else {})
 
     def _rendered(self, alert: Alert) -> dict[str, Any]:
-        """A `postableAlert`. Nobody tells us when the cause is gone, so it ends when the next one of its kind would be sent."""
+        """A `postableAlert`. Nobody tells us when the cause is gone, so it ends when the next one of its kind would be sent.
+
+        To Alertmanager labels are what an alert *is*: ids and details, which differ each time, are annotations.
+        """
         own = {"artifact": alert.artifact, "component": alert.component, "principal": alert.principal}
         labels = {"alertname": alert.rule, "severity": alert.severity, "cluster": self._cluster, "source": "syncmaster", **own}
         rendered = {
-            "labels": {**alert.labels, **{name: value for name, value in labels.items() if value}},
-            "annotations": {"summary": alert.summary, "next_step": alert.next_step, "id": alert.id},
+            "labels": {name: value for name, value in labels.items() if value},
+            "annotations": {**alert.labels, "summary": alert.summary, "next_step": alert.next_step, "id": alert.id},
             "startsAt": _rfc3339(alert.at_ms),
             "endsAt": _rfc3339(alert.at_ms + int(self._lasts_s * 1000)),
         }

@@ -39,9 +39,9 @@ async def receiving(**config: Any) -> AsyncIterator[tuple[AlertmanagerReceiver, 
 
 
 async def test_an_alert_as_alertmanager_wants_it() -> None:
-    """Rule, artifact and component are labels, the next step is an annotation, and it ends when the next of its kind would be sent."""
+    """What it is about are labels, what to do and what differs each time are annotations, and it ends when the next would be sent."""
     async with receiving() as (receiver, stand_in):
-        await receiver.send([alert(labels={"policy_kind": "freeze"})])
+        await receiver.send([alert(labels={"audit_id": "events-0-7"})])
     assert stand_in.alerts == [
         {
             "labels": {
@@ -52,9 +52,8 @@ async def test_an_alert_as_alertmanager_wants_it() -> None:
                 "artifact": "chart/a",
                 "component": "c20",
                 "principal": "c24",
-                "policy_kind": "freeze",
             },
-            "annotations": {"summary": "told", "next_step": "look", "id": "a-1"},
+            "annotations": {"summary": "told", "next_step": "look", "id": "a-1", "audit_id": "events-0-7"},
             "startsAt": "2026-11-18T11:06:40.123Z",
             "endsAt": "2026-11-18T11:07:40.123Z",
             "generatorURL": "https://sm.example/v1/alerts?rule=freeze",
@@ -70,10 +69,15 @@ async def test_labels_that_are_empty_are_left_out() -> None:
 
 
 async def test_an_alert_cannot_pass_for_another() -> None:
-    """Its own labels are stronger than those that a policy adds."""
+    """What a policy adds changes neither what it is nor what is told of it."""
     async with receiving() as (receiver, stand_in):
-        await receiver.send([alert(labels={"severity": "critical", "alertname": "other"})])
-    assert (stand_in.alerts[0]["labels"]["severity"], stand_in.alerts[0]["labels"]["alertname"]) == ("warning", "freeze")
+        await receiver.send([alert(labels={"severity": "critical", "alertname": "other", "summary": "all is well"})])
+    (sent,) = stand_in.alerts
+    assert (sent["labels"]["severity"], sent["labels"]["alertname"], sent["annotations"]["summary"]) == (
+        "warning",
+        "freeze",
+        "told",
+    )
 
 
 @pytest.mark.parametrize(
