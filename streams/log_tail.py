@@ -46,7 +46,8 @@ async def newest_of(reader: LogReader, stream: str, since: Mapping[TP, int], end
 async def records_at(reader: LogReader, offsets: Mapping[TP, int]) -> dict[TP, Any]:
     """The record at each of the offsets, which must be below the log's ends; None where none is visible. Raises Retriable."""
     waiting, found = dict(offsets), dict[TP, Any]()
-    reader.assign(offsets)
+    if waiting:
+        reader.assign(offsets)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             while waiting:

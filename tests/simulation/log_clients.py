@@ -174,9 +174,6 @@ class _Producer:
     async def close(self) -> None:
         self._closed = True
 
-    def create_batch(self) -> _Batch:
-        return _Batch(self._wire.loop.random.choice((1, 2, 100)))
-
     async def send_batch(self, batch: _Batch, topic: str, *, partition: int) -> asyncio.Task[_Appended]:
         return asyncio.ensure_future(self._send(TP(topic, partition), batch.records))
 
@@ -203,4 +200,8 @@ class SimulatedAppender(LogAppender):
         self._topic = topic
         self._timeout_s = 10.0
         self._failed = False
+        self._random = wire.loop.random
         self._producer = _Producer(log, wire)
+
+    def new_batch(self) -> Any:
+        return _Batch(self._random.choice((1, 2, 100)))
