@@ -106,8 +106,10 @@ def nats_config(
     """Write the nats-server's configuration: who may connect, and publish what; that an acknowledgement means on disk."""
     from gateway.cli.nats_config import nats_config_command
 
-    options = {"output": output, "env": env, "listen": listen, "monitor_port": monitor_port, "store_dir": store_dir}
-    raise typer.Exit(nats_config_command(file, base_dir, **options))
+    code = nats_config_command(
+        file, base_dir, output=output, env=env, listen=listen, monitor_port=monitor_port, store_dir=store_dir
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -15,9 +15,10 @@ import zlib
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from gateway import registry
-from gateway.app import BODY_BYTES_MAX
+from gateway import registry, server
+from gateway.app import BODY_BYTES_MAX, build_app
 from tests.events import chart_event, encode
 from tests.gateways import World
 
@@ -249,6 +250,27 @@ async def test_a_body_that_does_not_come(world: World, monkeypatch: pytest.Monke
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
         writer.close()
+
+
+async def test_headers_that_do_not_come(world: World) -> None:
+    """A connection on which no request is complete after the time for idle ones is ended, however busily it drips."""
+    assert server._KEEPALIVE_S <= 75
+    runner = web.AppRunner(build_app(world.context, world.keyring), keepalive_timeout=0.4)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    try:
+        writer.write(b"GET /v1/components HTTP/1.1\r\n")
+        ended = asyncio.create_task(reader.read())
+        deadline = time.monotonic() + 5
+        while not ended.done():
+            assert time.monotonic() < deadline
+            writer.write(b"X-Slow: yes\r\n")
+            await asyncio.sleep(0.05)
+        assert await ended == b""
+    finally:
+        writer.close()
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize(
