@@ -21,6 +21,7 @@ from agents.sinks.base import Delivery, before_first_byte
 from streams.ce_headers import encode_value, to_binary_headers
 from streams.errors import Away, ConfigError, Rejected, Retriable, SyncMasterError
 from streams.settings import HttpSink as Config
+from streams.settings import SecretRef
 
 ANSWER_BYTES_MAX = 16_384
 _DETAIL_CHARACTERS_MAX = 300
@@ -39,7 +40,7 @@ class HttpSink:
             async with self._open().post(
                 self._config.url, data=delivery.data, headers=self._headers(delivery), allow_redirects=False
             ) as response:
-                await _judge(response)
+                await _judge(response, self._config.bearer)
         except TimeoutError:
             raise Away(f"no answer within {self._config.timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as exc:
@@ -82,13 +83,18 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-async def _judge(response: aiohttp.ClientResponse) -> None:
-    """Raises what the answer means. The body of a receipt is read only so that the connection can be used again."""
+async def _judge(response: aiohttp.ClientResponse, bearer: SecretRef | None) -> None:
+    """Raises what the answer means. The body of a receipt is read only so that the connection can be used again.
+
+    Some components answer with what they were sent: our own secret is taken out before anybody keeps it as the reason.
+    """
     if 200 <= response.status < 300:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             await _head(response)
         return
     body = await _head(response)
+    if bearer is not None and (secret := bearer.reveal()):
+        body = body.replace(secret.encode(), b"***")
     raise answer_error(response.status, response.headers.get("Retry-After"), body, now_s=time.time())
 
 
