@@ -97,9 +97,9 @@ class Selectors:
 
     def __init__(self, per_rule: Iterable[tuple[Pattern, ...]]) -> None:
         self.limited = 0
-        self._exact: defaultdict[str, int] = defaultdict(int)
-        self._begins: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-        self._globs: defaultdict[str, _Globs] = defaultdict(_Globs)
+        exact: defaultdict[str, int] = defaultdict(int)
+        begins: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        globs: defaultdict[str, _Globs] = defaultdict(_Globs)
         for number, patterns in enumerate(per_rule):
             if not patterns or not all(pattern.strip("*") for pattern in patterns):
                 continue
@@ -107,44 +107,50 @@ class Selectors:
             for pattern in patterns:
                 begin, star, rest = pattern.partition("*")
                 if not star:
-                    self._exact[begin] |= 1 << number
+                    exact[begin] |= 1 << number
                 elif rest.strip("*"):
-                    self._globs[begin].add(pattern, 1 << number)
+                    globs[begin].add(pattern, 1 << number)
                 else:
-                    self._begins[len(begin)][begin] |= 1 << number
+                    begins[len(begin)][begin] |= 1 << number
+        self._exact = dict(exact)
+        self._begins = [(slice(length), dict(found)) for length, found in begins.items()]
+        self._globs = list(globs.items())
 
     def select(self, text: str, among: int) -> int:
         """Those of the rules `among` that select it."""
-        found = among & ~self.limited
+        found = ~self.limited
         if not text:
-            return found
-        found |= self._exact.get(text, 0)
-        for length, begins in self._begins.items():
-            found |= begins.get(text[:length], 0)
-        for begin, globs in self._globs.items():
-            if (left := globs.bits & among) and text.startswith(begin):
-                found |= globs.select(text, left)
+            return found & among
+        if text in self._exact:
+            found |= self._exact[text]
+        for beginning, begins in self._begins:
+            if (begin := text[beginning]) in begins:
+                found |= begins[begin]
+        for begin, globs in self._globs:
+            if globs.bits & among and text.startswith(begin):
+                found |= globs.select(text, globs.bits & among)
         return found & among
 
 
 class _Globs:
-    """Patterns with the same beginning, and more behind a star: each has to be tried."""
+    """Patterns with the same beginning, and more behind a star: each has to be tried, but only where the longest part of it is found."""
 
     def __init__(self) -> None:
         self.bits = 0
-        self._of_rule: defaultdict[int, list[Callable[[str], object]]] = defaultdict(list)
+        self._of_rule: defaultdict[int, list[tuple[str, Callable[[str], object]]]] = defaultdict(list)
 
     def add(self, pattern: Pattern, bit: int) -> None:
         self.bits |= bit
-        self._of_rule[bit].append(glob(pattern).fullmatch)
+        longest = max(pattern.split("*"), key=len)
+        self._of_rule[bit].append((longest, glob(pattern).fullmatch))
 
     def select(self, text: str, left: int) -> int:
         found = 0
         while left:
             bit = left & -left
             left ^= bit
-            for matches in self._of_rule[bit]:
-                if matches(text):
+            for longest, matches in self._of_rule[bit]:
+                if longest in text and matches(text):
                     found |= bit
                     break
         return found

@@ -26,6 +26,10 @@ class Cedar:
     def decide(self, asked: Asked) -> bool:
         return bool(cedarpy.is_authorized(_request(asked), self._policies, self._entities).allowed)
 
+    def engine_ns(self, asked: Asked) -> float:
+        """What Cedar itself took, as it tells it, in whole microseconds."""
+        return 1000.0 * cedarpy.is_authorized(_request(asked), self._policies, self._entities).metrics["authz_duration_micros"]
+
     def decide_all(self, asked: Sequence[Asked]) -> list[tuple[bool, set[str]]]:
         """(allowed, names of the rules that allow it) of each, in one call."""
         results = cedarpy.is_authorized_batch([_request(one) for one in asked], self._policies, self._entities)

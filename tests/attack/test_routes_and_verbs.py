@@ -23,6 +23,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/sync": {"artifact": OTHERS},
     "/v1/holds": {"artifacts": [OTHERS], "reason": "test"},
     "/v1/keys": {"principal": "c24"},
+    "/v1/quarantine/release": {"artifacts": OTHERS, "reason": "test"},
+    "/v1/quarantine/discard": {"artifacts": OTHERS, "reason": "test"},
 }
 
 
