@@ -11,7 +11,8 @@ from streams.settings import Bridge, Limits
 
 
 def puller(client: PullClient, interval_s: float) -> Puller:
-    return Puller(client, "SM_IN_c24", Bridge(round_interval_s=interval_s), Limits())
+    bridge = Bridge().model_copy(update={"round_interval_s": interval_s})
+    return Puller(client, "SM_IN_c24", bridge, Limits())
 
 
 def arrive(client: PullClient, count: int) -> None:
