@@ -40,8 +40,9 @@ class Control(Protocol):
 class HoldWatch:
     """`on_change` is called whenever other holds than before are in effect; it must not block."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._control = control
+        self._clock_s = clock_s
         self._announced: dict[str, tuple[Hold, float]] = {}
         self._holds = Holds(control.holds.values())
         self.on_change: list[Callable[[], None]] = []
@@ -53,7 +54,7 @@ class HoldWatch:
     @property
     def age_s(self) -> float:
         """Of the knowledge; infinite until the topic was read for the first time."""
-        return time.monotonic() - self._control.fresh_at
+        return self._clock_s() - self._control.fresh_at
 
     @property
     def holds(self) -> Holds:
@@ -76,7 +77,7 @@ class HoldWatch:
 
     def announce(self, holds: Iterable[Hold]) -> None:
         """A turn has committed these: they are in effect here before they come back from the log."""
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         self._announced |= {hold.id: (hold, now_s) for hold in holds}
         self._compile()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -35,8 +36,17 @@ _PAUSE_S_MAX = 1.0
 class ControlReader:
     """Reads the topic from its beginning at every connection: it is compacted and small. `ready` once its end was reached."""
 
-    def __init__(self, settings: Kafka) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Kafka,
+        *,
+        make_reader: Callable[[], LogReader] | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make_reader = make_reader or partial(
+            LogReader, settings.bootstrap, request_timeout_s=min(settings.request_timeout_s, _ANSWER_S_MAX)
+        )
+        self._clock_s = clock_s
         self._tp = TP(Topics(settings.topic_prefix).control, 0)
         self._contents = Contents()
         self._position = 0
@@ -83,7 +93,7 @@ class ControlReader:
 
     def is_fresh(self, lease_s: float) -> bool:
         """Whether everything is known that could be read `lease_s` ago."""
-        return time.monotonic() - self.fresh_at < lease_s
+        return self._clock_s() - self.fresh_at < lease_s
 
     async def wait_fresh(self, lease_s: float) -> None:
         """Until it is; without end while the log is away."""
@@ -114,7 +124,7 @@ class ControlReader:
     async def _run(self) -> None:
         pause_s = 0.1
         while True:
-            reader = LogReader(self._settings.bootstrap, request_timeout_s=min(self._settings.request_timeout_s, _ANSWER_S_MAX))
+            reader = self._make_reader()
             try:
                 await reader.start()
                 await self._begin(reader)
@@ -129,7 +139,7 @@ class ControlReader:
 
     async def _begin(self, reader: LogReader) -> None:
         """Everything anew, beside what was known: a tombstone that was compacted away meanwhile would not be missed otherwise."""
-        contents, asked_at = Contents(), time.monotonic()
+        contents, asked_at = Contents(), self._clock_s()
         end = await self._end(reader)
         reader.assign({self._tp: (await reader.beginnings([self._tp]))[self._tp]})
         while await reader.position(self._tp) < end:
@@ -143,7 +153,7 @@ class ControlReader:
     async def _follow(self, reader: LogReader) -> None:
         while True:
             await self._poll(reader, _ASK_S)
-            asked_at = time.monotonic()
+            asked_at = self._clock_s()
             end = await self._end(reader)
             while await reader.position(self._tp) < end:
                 await self._poll(reader, 1.0)

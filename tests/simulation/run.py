@@ -21,8 +21,8 @@ from tables.model import SyncState
 from tables.overlay import decode_head
 from tests.simulation.checkers import CHECKERS
 from tests.simulation.loop import SimulatedLoop, Stuck
-from tests.simulation.schedule import HEAL_S, Schedule, make_losing_schedule, make_schedule
-from tests.simulation.world import World
+from tests.simulation.schedule import HEAL_S, Schedule, make_holding_schedule, make_losing_schedule, make_schedule
+from tests.simulation.world import HeldSpan, World
 
 #: From the end of the faults to everything in step: sessions, leases, backoffs, and a receipt that was lost and is missed after a minute.
 STEP_S_MAX = 240.0
@@ -39,7 +39,9 @@ class Runner:
     def __init__(self, schedule: Schedule, loop: SimulatedLoop) -> None:
         self.schedule = schedule
         self.loop = loop
-        self.world = World(loop, partitions=schedule.partitions, workers=schedule.workers, bridges=schedule.bridges)
+        self.world = World(
+            loop, partitions=schedule.partitions, workers=schedule.workers, bridges=schedule.bridges, has_holds=schedule.has_holds
+        )
         self._started_s = loop.time()
         self._producing: list[asyncio.Task[None]] = []
         self._is_healed = False
@@ -84,6 +86,14 @@ class Runner:
 
     def _command(self, artifact: str, component: str) -> None:
         self._producing.append(asyncio.ensure_future(self.world.command(artifact, component)))
+
+    def _hold(self, artifacts: tuple[str, ...], component: str, for_s: float) -> None:
+        span = self.world.new_hold(artifacts, component)
+        self._producing.append(asyncio.ensure_future(self.world.hold(span)))
+        self._after(for_s, self._release, span)
+
+    def _release(self, span: HeldSpan) -> None:
+        self._producing.append(asyncio.ensure_future(self.world.release(span)))
 
     def _kill_worker(self, number: int, for_s: float, disk: str) -> None:
         self.world.workers[number].process.kill()
@@ -197,6 +207,8 @@ class Runner:
             self._back(which)
             self._calm(which)
         self._take_all()
+        for span in self.world.held:
+            self._release(span)
         for component in self.world.components:
             self._accept(component)
         for number, worker in self.world.workers.items():
@@ -261,6 +273,11 @@ def run_seed(seed: int, *, faults: bool = True) -> World:
 def run_losing_seed(seed: int) -> World:
     """As `run_seed`, of a schedule in which the log loses its tail."""
     return _run(make_losing_schedule(seed)).world
+
+
+def run_holding_seed(seed: int) -> World:
+    """As `run_seed`, of a schedule in which deliveries are held and released."""
+    return _run(make_holding_schedule(seed)).world
 
 
 def trace_of(seed: int) -> list[str]:

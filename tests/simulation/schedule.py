@@ -34,6 +34,7 @@ class Schedule(NamedTuple):
     workers: int
     bridges: int
     actions: list[Action]
+    has_holds: bool = False
 
     def __str__(self) -> str:
         head = f"seed {self.seed}: {self.partitions} partitions, {self.workers} workers, {self.bridges} bridges"
@@ -61,6 +62,31 @@ def make_losing_schedule(seed: int) -> Schedule:
     if chance.random() < 0.5:
         actions += [chance.choice(_FAULTS)(chance, workers, bridges) for _ in range(chance.randint(1, 3))]
     return _made(seed, partitions, workers, bridges, actions)
+
+
+def make_holding_schedule(seed: int) -> Schedule:
+    """As `make_schedule` with faults, and deliveries are held and released meanwhile."""
+    chance = random.Random(f"holding schedule {seed}")
+    partitions, workers = chance.choice((1, 2)), chance.choice((1, 2, 2))
+    actions = [*_publications(chance), *_commands(chance)]
+    for _ in range(chance.randint(1, 3)):
+        hold = Action(chance.uniform(0.1, 3.0), "hold", _held(chance))
+        actions += [hold, *(_sleep_through(chance, hold.at_s, workers) if chance.random() < 0.6 else ())]
+    actions += [chance.choice(_FAULTS_OF_HOLDS)(chance, workers, 1) for _ in range(chance.randint(1, 4))]
+    return _made(seed, partitions, workers, 1, actions)._replace(has_holds=True)
+
+
+def _held(chance: random.Random) -> tuple[tuple[str, ...], str, float]:
+    """(artifacts, component, for how long)."""
+    artifacts = chance.choice(((), (), ("chart/a",), ("chart/*",), ("chart/b", "chart/s*")))
+    return artifacts, chance.choice(("", "", "every", "latest", "logged")), chance.uniform(0.5, 6.0)
+
+
+def _sleep_through(chance: random.Random, at_s: float, workers: int) -> list[Action]:
+    """A worker that has retries to make stands still when the hold comes, and wakes up before its session is over."""
+    busy = [Action(max(0.1, at_s - 1.0), "answer", (name, "busy", 0.8, 3.0)) for name in ("every", "latest")]
+    began_s = at_s - chance.uniform(0.0, 0.3)
+    return [*busy, Action(max(0.1, began_s), "stop_worker", (chance.randrange(workers), chance.uniform(1.2, 1.9)))]
 
 
 def _made(seed: int, partitions: int, workers: int, bridges: int, actions: list[Action]) -> Schedule:
@@ -199,6 +225,7 @@ _WEIGHTS: dict[Fault, int] = {
     _answer: 2,
 }
 _FAULTS = [fault for fault, weight in _WEIGHTS.items() for _ in range(weight)]
+_FAULTS_OF_HOLDS = [_kill_worker, _stop_worker, _stop_worker, _leave_worker, _away, _trouble, _refuse]
 
 
 def _short(argument: Any) -> str:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+from agents.hold_watch import HoldWatch
 from agents.partitions import Partitions
 from agents.rules import Rules
 from agents.sinks.actor import SinkActor
 from agents.sinks.base import Delivery
 from streams.chunks import Chunk
+from streams.control_reader import ControlReader
 from streams.errors import Away
 from streams.log_reader import TP
 from streams.partition import partition_of
 from streams.settings import LogSink, Settings
-from tests.holding import nothing_held
+from tests.holding import FakeControl
 from tests.simulation.log import SimulatedLog
 from tests.simulation.log_clients import SimulatedReader, SimulatedWriter
 from tests.simulation.loop import Process, SimulatedLoop
@@ -186,6 +189,7 @@ class Component:
     def __init__(self, name: str) -> None:
         self.name = name
         self.got: list[Got] = []
+        self.begun: list[tuple[float, str]] = []  # each attempt: when it began, for which artifact
         self.answer: Callable[[], None] = lambda: None
 
     def take(self, delivery: Delivery, is_owner: Callable[[str], bool]) -> None:
@@ -200,6 +204,7 @@ class SimulatedSink:
         self._is_owner = is_owner
 
     async def deliver(self, delivery: Delivery) -> None:
+        self._component.begun.append((self._wire.loop.time(), delivery.artifact))
         try:
             await self._wire.ask(self._component.take, delivery, self._is_owner)
         except Lost as exc:
@@ -240,6 +245,7 @@ class Worker:
         components: Mapping[str, Component],
         wire: Wire,
         disk: dict[int, MemoryDatabase],
+        follows_control: bool = False,
     ) -> None:
         self.name = name
         self.process = Process(name, loop)
@@ -251,7 +257,8 @@ class Worker:
         self._log = log
         self.consumer = Consumer(log, kafka)
         clock = SinkClock(loop)
-        watch = nothing_held()
+        self.control = self._follow_control() if follows_control else FakeControl()
+        watch = HoldWatch(self.control, clock_s=loop.time)
         self.stores = MemoryStores(disk, loop.random)
         self.sinks = {
             component.name: SinkActor(
@@ -283,6 +290,10 @@ class Worker:
         self._generation = 0
         self._running = self.process.spawn(self._run())
 
+    def _follow_control(self) -> ControlReader:
+        reader: Any = partial(SimulatedReader, self._log, self._kafka)
+        return ControlReader(self._settings.kafka, make_reader=reader, clock_s=self._loop.time)
+
     def _make_writer(self, ident: str) -> SimulatedWriter:
         return SimulatedWriter(self._log, self._kafka, ident, self.name)
 
@@ -294,6 +305,8 @@ class Worker:
         return self._log.holder(f"{self._settings.kafka.topic_prefix}.{partition}") == self.name
 
     async def _run(self) -> None:
+        if isinstance(self.control, ControlReader):
+            await self.control.start()
         for sink in self.sinks.values():
             await sink.start()
         await self._join()
@@ -314,6 +327,8 @@ class Worker:
         await self.partitions.aclose(5.0)
         for sink in self.sinks.values():
             await sink.aclose()
+        if isinstance(self.control, ControlReader):
+            await self.control.aclose()
         self.consumer.revoked()
         with contextlib.suppress(Lost):
             await self._kafka.ask(self._group.leave, self.name)

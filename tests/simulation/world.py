@@ -13,6 +13,7 @@ from streams.bridge import keep_serving
 from streams.bridge_plan import Checkpoint
 from streams.bridge_stream import StreamBridge
 from streams.commands import Command
+from streams.control import Hold, control_key
 from streams.log_ends import LogAway, LogEnds
 from streams.log_reader import TP
 from streams.nats_streams import CHECKPOINTS, LEASES, bucket_config, stream_config, stream_name
@@ -95,8 +96,17 @@ class BridgeProcess:
                 continue
 
 
+class HeldSpan:
+    """A hold, and between which times it was surely in effect: from when it could be read to when its release was asked for."""
+
+    def __init__(self, hold: Hold) -> None:
+        self.hold = hold
+        self.from_s = self.until_s = float("inf")
+        self.is_made = asyncio.Event()
+
+
 class World:
-    def __init__(self, loop: SimulatedLoop, *, partitions: int, workers: int, bridges: int) -> None:
+    def __init__(self, loop: SimulatedLoop, *, partitions: int, workers: int, bridges: int, has_holds: bool = False) -> None:
         self.loop = loop
         self.settings = settings_for(partitions)
         self.topics = Topics(self.settings.kafka.topic_prefix)
@@ -113,6 +123,9 @@ class World:
         self.has_lost = False  # a stream or the log has lost what it had acknowledged: what is sent again is told again
         self.log_has_lost = False
         self.commanded: list[tuple[str, str]] = []
+        self.has_holds = has_holds
+        self.held: list[HeldSpan] = []
+        self._decided: set[tuple[str, bytes | None]] = set()
         self._starts = 0
         self._make_streams()
         self.workers: dict[int, Worker] = {number: self.make_worker(number) for number in range(workers)}
@@ -136,6 +149,7 @@ class World:
             components=self.components,
             wire=self.orbit,
             disk=self.disks[number],
+            follows_control=self.has_holds,
         )
 
     def make_bridge(self, number: int) -> BridgeProcess:
@@ -165,6 +179,34 @@ class World:
                 return
             except Lost:
                 continue
+
+    def new_hold(self, artifacts: tuple[str, ...], component: str) -> HeldSpan:
+        span = HeldSpan(Hold(f"hold-{len(self.held)}", "halt", artifacts, component, "operator", "test"))
+        self.held.append(span)
+        return span
+
+    async def hold(self, span: HeldSpan) -> None:
+        await self._control(span.hold.id, msgspec.json.encode(span.hold))
+        span.from_s = self.loop.time()
+        span.is_made.set()
+
+    async def release(self, span: HeldSpan) -> None:
+        await span.is_made.wait()
+        span.until_s = min(span.until_s, self.loop.time())
+        await self._control(span.hold.id, None)
+
+    async def _control(self, ident: str, value: bytes | None) -> None:
+        while True:
+            try:
+                return await self.kafka.ask(self._decide, ident, value)
+            except Lost:
+                continue
+
+    def _decide(self, ident: str, value: bytes | None) -> None:
+        """Once, however often it is asked, as the gateway's transactions are."""
+        if (ident, value) not in self._decided:
+            self._decided.add((ident, value))
+            self.log.append(TP(self.topics.control, 0), [(control_key(Hold, ident), value, [])])
 
     # -- what is there --------------------------------------------------------------------------------------------------------------
 
