@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from statistics import quantiles
+from typing import cast
 
-from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 from nats.aio.msg import Msg
 
@@ -42,22 +42,39 @@ class Arrivals:
         return {"p50": round(cuts[499] * 1000, 2), "p99": round(cuts[989] * 1000, 2), "p999": round(cuts[998] * 1000, 2)}
 
 
+class _Component(asyncio.Protocol):
+    """As much of HTTP/1.1 as a component needs that answers 204 to everything: a tenth of what a framework costs the machine."""
+
+    def __init__(self, name: str, arrivals: Arrivals) -> None:
+        self._name, self._arrivals, self._held = name, arrivals, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        while (end := self._held.find(b"\r\n\r\n")) >= 0:
+            head = self._held[:end].lower() + b"\r\n"
+            end += 4 + int(_header(head, b"content-length"))
+            if len(self._held) < end:
+                return
+            self._held = self._held[end:]
+            self._arrivals.note(self._name, _header(head, b"ce-id").decode())
+            self._transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    begin = head.index(b"\r\n" + name + b":") + len(name) + 3
+    return head[begin : head.index(b"\r\n", begin)].strip()
+
+
 @asynccontextmanager
 async def http_component(name: str, arrivals: Arrivals) -> AsyncIterator[str]:
-    async def take(incoming: web.Request) -> web.Response:
-        arrivals.note(name, incoming.headers["ce-id"])
-        await incoming.read()
-        return web.Response(status=204)
-
-    app = web.Application()
-    app.router.add_post("/events", take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
+    server = await asyncio.get_running_loop().create_server(lambda: _Component(name, arrivals), LOOPBACK, 0)
     try:
-        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/events"
+        yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}/events"
     finally:
-        await runner.cleanup()
+        server.close()
 
 
 @asynccontextmanager
