@@ -3,7 +3,7 @@
 A released event is judged by the configuration in force, as of now, as if it had just come, but for the rule that parked it: that one the
 releaser overrides, and no other. The override stays with the entry, so an event that breaks two rules is let in by two releases.
 
-What queued behind is judged in order, so many entries with each turn, until one is parked or the queue is empty. That a queue is being
+What queued behind is judged in order, some entries with each turn, until one is parked or the queue is empty. That a queue is being
 drained is in its lot, so a restart goes on; what comes meanwhile goes to the end of the queue.
 """
 
@@ -65,16 +65,13 @@ def discard(state: TurnState, command: Command, artifact: str, audit_id: str) ->
 
 
 def drain(state: TurnState) -> None:
-    """Judge the next entries of the queues that nothing holds up any more."""
-    left = DRAINED_PER_TURN_MAX
-    for artifact in list(state.overlay.draining):
-        left -= _drain(state, artifact, left)
-        if left <= 0:
-            return
+    """Judge the next entries of the queues that nothing holds up any more, of each as many. Whoever had a turn goes to the end."""
+    artifacts = sorted(islice(state.overlay.draining, DRAINED_PER_TURN_MAX))
+    for artifact in artifacts:
+        _drain(state, artifact, DRAINED_PER_TURN_MAX // len(artifacts))
 
 
-def _drain(state: TurnState, artifact: str, entries_max: int) -> int:
-    """How many entries were judged."""
+def _drain(state: TurnState, artifact: str, entries_max: int) -> None:
     lot, count = state.overlay.lots[artifact], 0
     for ident, entry in islice(state.overlay.queue(artifact), entries_max):
         count += 1
@@ -86,7 +83,6 @@ def _drain(state: TurnState, artifact: str, entries_max: int) -> int:
     if not lot.front and count < entries_max:  # that was all, whatever the lot says
         lot = replace(lot, queued=0, queued_bytes=0)
     _put_lot(state, artifact, lot)
-    return count
 
 
 def _judge_again(state: TurnState, artifact: str, ident: str, entry: Quarantined, command: str) -> Finding | None:

@@ -15,13 +15,14 @@ import msgspec
 from gateway.local.process import stop_in_order
 from streams.ingress import Ingress
 from tables.audit_record import CHAIN_START, Outcome, chain
-from tables.model import MARKER_KEY, Quarantined, SyncState, Version, split_key
+from tables.model import LOT_PREFIX, MARKER_KEY, SEP, Kept, Lot, Quarantined, SyncState, Version, split_key
 from tests.harness import Cluster, Sent
 from tests.model import Model
 from tests.readings import JUDGED, Arrived, Audited, Readings, Table, arrivals, ingress_of, stored
 
 _version = msgspec.json.Decoder(Version)
 _quarantined = msgspec.json.Decoder(Quarantined)
+_lot = msgspec.json.Decoder(Lot)
 
 # -- of a log that a bridge has written --------------------------------------------------------------------------------------------
 
@@ -100,9 +101,10 @@ def check_no_loss(sent: Iterable[Sent], readings: Readings) -> None:
 
 
 def check_no_double_count(readings: Readings) -> None:
-    """Each event has one outcome, each head counts its accepted events, turns follow each other."""
-    outcomes = Counter((i.stream, i.mark) for i in map(_ingress, _judged(readings)))
-    twice = [identity for identity, count in outcomes.items() if count > 1]
+    """Each event has one outcome when it comes, and one more when it leaves quarantine; heads count what was accepted; turns follow."""
+    arrived = Counter(_ingress(entry) for entry in _judged(readings) if not entry.record.id.startswith("release-"))
+    decided = Counter(_ingress(entry) for entry in _judged(readings) if entry.record.outcome is not Outcome.QUARANTINED)
+    twice = [identity for outcomes in (arrived, decided) for identity, count in outcomes.items() if count > 1]
     assert not twice, f"{len(twice)} events were judged more than once, the first {twice[:3]}"
     accepted = Counter(entry.record.artifact for entry in readings.audited() if entry.record.outcome is Outcome.ACCEPTED)
     counted = Counter({key: head.accepted for key, head in readings.heads().items()})
@@ -127,8 +129,8 @@ def check_chain_unbroken(readings: Readings) -> None:
             head = chain(head, entry.value)
             assert entry.link == head, f"partition {partition}: the link of record {number} does not follow from those before"
         marker = readings.marker(partition)
-        expected = (len(entries), head if entries else "")
-        assert (marker.audit_seq, marker.audit_head) == expected, f"partition {partition}: the marker's chain ends elsewhere"
+        found = (marker.audit_seq, marker.audit_head or CHAIN_START)
+        assert found == (len(entries), head), f"partition {partition}: the marker's chain ends elsewhere"
 
 
 def check_state_equals_model(readings: Readings, model: Model) -> None:
@@ -158,20 +160,33 @@ def check_state_equals_model(readings: Readings, model: Model) -> None:
             f"partition {partition}"
         )
     judged = {entry.record.id: (entry.record.outcome.value, entry.record.generation) for entry in _judged(readings)}
-    expected_outcomes = {f"events-{v.partition}-{v.offset}": (v.outcome, v.generation) for v in model.verdicts}
+    expected_outcomes = {verdict.id: (verdict.outcome, verdict.generation) for verdict in model.verdicts}
     assert judged == expected_outcomes, f"outcomes differ: {_differing(judged, expected_outcomes)}"
 
 
 def check_quarantine_complete(readings: Readings, model: Model) -> None:
-    """The table holds each message that is no event, with the bytes as they came, and nothing else."""
+    """The table holds each message that is no event, is parked or waits, with the bytes as they came, and nothing else.
+
+    Lots and the marker's counts say of it what it holds.
+    """
+    for partition in readings.partitions:
+        table = readings.tables["quarantine"][partition]
+        entries = {split_key(key): _quarantined.decode(raw) for key, raw in table.items() if not key.startswith(SEP)}
+        waiting = [(artifact, entry) for (artifact, _), entry in entries.items() if entry.kept is not Kept.MALFORMED]
+        lots = {key[len(LOT_PREFIX) :].decode(): _lot.decode(raw) for key, raw in table.items() if key.startswith(LOT_PREFIX)}
+        parked = {artifact: lot.queued + bool(lot.front) for artifact, lot in lots.items() if lot.is_parked}
+        assert Counter(artifact for artifact, _ in waiting) == parked, f"partition {partition}: lots say {parked}"
+        marker = readings.marker(partition)
+        assert marker.quarantined == Counter(f"{entry.reason} {entry.rule}" for entry in entries.values()), (
+            f"partition {partition}"
+        )
+        assert marker.parked.artifacts == len(parked), f"partition {partition}"
     found = {
-        split_key(key)[1]: base64.b64decode(_quarantined.decode(raw).body_base64)
+        entry.ingress: base64.b64decode(entry.body_base64)
         for table in readings.tables["quarantine"].values()
-        for key, raw in table.items()
-        if key != MARKER_KEY
+        for entry in (_quarantined.decode(raw) for key, raw in table.items() if not key.startswith(SEP))
     }
-    expected = {f"events-{partition:05d}-{offset:020d}": body for (partition, offset), body in model.quarantined.items()}
-    assert found == expected, f"quarantine differs: {_differing(found, expected)}"
+    assert found == model.quarantined, f"quarantine differs: {_differing(found, model.quarantined)}"
 
 
 def check_order_at_component(

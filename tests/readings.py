@@ -21,7 +21,7 @@ from streams.ingress import HEADER, Ingress
 from streams.settings import LogSink, Settings
 from streams.topics import TABLES, Topics
 from tables.audit_record import CHAIN_HEADER, AuditRecord, Outcome
-from tables.model import MARKER_KEY, Head, Marker
+from tables.model import MARKER_KEY, SEP, Head, Marker
 from tables.store import Stores
 
 JUDGED = frozenset({Outcome.ACCEPTED, Outcome.REFUSED, Outcome.QUARANTINED, Outcome.DUPLICATE})
@@ -113,6 +113,7 @@ class Readings:
             "events not in the state": self._lag("events", self.events),
             "commands not in the state": self._lag("commands", self.commands),
             "artifacts out of step": len(self.behind),
+            "queues being drained": sum(self.marker(p).parked.draining for p in self.partitions),
         }
         return ", ".join(f"{count} {what}" for what, count in found.items() if count)
 
@@ -163,6 +164,11 @@ def ingress_of(record: Any) -> Ingress:
     return Ingress.decode(dict(record.headers)[HEADER])
 
 
+def came_from(record: Any) -> str:
+    """The same, as audit and quarantine tell it."""
+    return dict(record.headers)[HEADER].decode()  # type: ignore[no-any-return]
+
+
 def arrivals(directory: Path) -> list[Arrived]:
     """What an example component keeps in that directory."""
     with sqlite3.connect(f"file:{directory / 'held.sqlite'}?mode=ro", uri=True) as db:
@@ -178,10 +184,7 @@ def stored(directory: Path, partitions: Iterable[int]) -> dict[int, dict[str, Ta
         for partition in partitions:
             if (directory / f"partition-{partition:05d}").exists():
                 store = stores.open(partition)
-                found[partition] = {table: dict(store.scan(table)) for table in TABLES}
-                for table in TABLES:
-                    marker = store.get(table, MARKER_KEY)
-                    found[partition][table] |= {} if marker is None else {MARKER_KEY: marker}
+                found[partition] = {t: dict(store.scan(t, prefix=SEP)) | dict(store.scan(t)) for t in TABLES}  # reserved keys too
     finally:
         stores.close_all()
     return found

@@ -94,12 +94,11 @@ class Artifact:
         else:
             self.queue.remove(number)
 
-    def drain(self, count_max: int) -> int:
-        count = 0
-        while self.front is None and self.queue and count < count_max:
-            count += 1
-            self._judge(self.queue.pop(0), [])
-        return count
+    def drain(self, count_max: int) -> None:
+        for number in self.queue[:count_max]:
+            if self.front is None:
+                self.queue.remove(number)
+                self._judge(number, [])
 
     def rule(self, number: int, waived: list[str]) -> str | None:
         return next((r for r, kinds in QUARANTINED.items() if self._kinds[number] in kinds and r not in waived), None)
@@ -164,12 +163,10 @@ class Run:
         self._drain()
 
     def _drain(self) -> None:
-        left = self._drained_per_turn_max
-        for name in list(self._draining):
-            left -= self.artifacts[name].drain(left)
+        names = sorted(self._draining[: self._drained_per_turn_max])
+        for name in names:
+            self.artifacts[name].drain(self._drained_per_turn_max // len(names))
             self._requeue(name)
-            if left <= 0:
-                return
 
     def _requeue(self, name: str) -> None:
         """The engine takes turns: whoever was drained goes to the end."""
