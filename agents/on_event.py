@@ -132,10 +132,14 @@ def _accept(state: TurnState, arrival: Arrival, head: Head | None, version: Vers
 
 
 def _known_version(head: Head | None, arrival: Arrival, overlay: Overlay) -> Version | None:
-    """What the state has of the event's version. One that is beyond every version ever accepted need not be looked for."""
+    """What the state has of the event's version. One that is beyond every version ever accepted need not be looked for.
+
+    One of a generation that the head has not reached is of a turn that the log has lost, but for this table.
+    """
     if head is None or (not head.has_deleted and is_beyond(head.newest, arrival.event.artifact.version)):
         return None
-    return overlay.version_at(arrival.version_key)
+    version = overlay.version_at(arrival.version_key)
+    return None if version is not None and version.generation > head.generation else version
 
 
 def _held_logs(state: TurnState, artifact: str, targets: Iterable[Target]) -> set[str]:

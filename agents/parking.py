@@ -81,11 +81,18 @@ def queue_behind(state: TurnState, arrival: Arrival) -> bool:
     return True
 
 
-def keep(state: TurnState, artifact: str, ident: str, entry: Quarantined) -> None:
-    """Put an entry into quarantine, in place of the one with its id if there is one."""
+def keep(state: TurnState, artifact: str, ident: str, entry: Quarantined) -> str:
+    """Put an entry into quarantine, in place of the one with its id if that is of the same message. Returns the id.
+
+    An id is a position. A log that lost its tail gives positions again; no original is written over for that.
+    """
+    before = state.overlay.quarantined(artifact, ident)
+    if before is not None and before.ingress != entry.ingress:
+        ident = f"{ident}.{state.marker.turn}"
     remove(state, artifact, ident)
     state.overlay.put_quarantined(artifact, ident, entry)
     _count(state, entry, 1)
+    return ident
 
 
 def remove(state: TurnState, artifact: str, ident: str) -> None:
@@ -109,7 +116,7 @@ def _keep(state: TurnState, arrival: Arrival, kept: Kept, finding: Finding) -> s
         kept=kept,
         taken=arrival.taken,
     )
-    keep(state, arrival.event.artifact.key, ident, entry)
+    ident = keep(state, arrival.event.artifact.key, ident, entry)
     audit_event(state, arrival, Word.QUARANTINED, code=finding.code, detail=finding.detail, rule=finding.rule)
     return ident
 

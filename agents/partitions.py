@@ -107,21 +107,31 @@ class Partitions:
         metrics.PARTITIONS.labels("standby").set(len(self._standbys))
 
     async def revoke(self, grace_s: float) -> None:
-        """Let go of every owned partition: turns under way finish within `grace_s` or are given up. Stores stay open."""
+        """Let go of every owned partition within `grace_s`: attempts under way end, then turns do; what does not is given up. Stores stay open.
+
+        An attempt that is given up may reach its component after the next owner's newer one; so half of the grace is theirs.
+        """
+        until_s = asyncio.get_running_loop().time() + grace_s
         owners, self._owners = self._owners, {}
-        for partition, owner in owners.items():
-            if partition in self._actors:
-                self._actors[partition].stop()
-            else:
-                owner.cancel()  # still recovering, or waiting to begin again: there is nothing to finish
         self._leaving |= set(owners.values())
         leaving = set(self._leaving)  # also those of a revocation that is under way: the caller may close the stores next
+        for partition, owner in owners.items():
+            if partition not in self._actors:
+                owner.cancel()  # still recovering, or waiting to begin again: there is nothing to finish
+        await self._end_attempts(owners, grace_s / 2)
+        for partition in owners.keys() & self._actors.keys():
+            self._actors[partition].stop()
         if leaving:
-            _, late = await asyncio.wait(leaving, timeout=grace_s)
+            _, late = await asyncio.wait(leaving, timeout=max(0.0, until_s - asyncio.get_running_loop().time()))
             for task in late:
                 task.cancel()
             await asyncio.gather(*leaving, return_exceptions=True)
             self._leaving -= leaving
+
+    async def _end_attempts(self, partitions: Iterable[int], timeout_s: float) -> None:
+        attempts = {attempt for partition in partitions for sink in self._sinks.values() for attempt in sink.leave(partition)}
+        if attempts:
+            await asyncio.wait(attempts, timeout=timeout_s)
 
     async def aclose(self, grace_s: float) -> None:
         await self.revoke(grace_s)

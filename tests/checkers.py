@@ -194,8 +194,8 @@ def check_order_at_component(
 ) -> None:
     """Per artifact, generations arrive first in rising order; with `versions`, each of these arrives, in that order.
 
-    `late_max`: a delivery that is on the wire when its partition moves may arrive after the new owner's. Nobody but the component
-    can tell, by the generation; so that many may be late.
+    `late_max`: a delivery that a worker has begun when it is paused may arrive after the new owner's. Nobody but the component can
+    tell, by the generation; so that many may be late.
     """
     last: dict[str, Arrived] = {}
     order: defaultdict[str, list[str]] = defaultdict(list)
@@ -207,6 +207,8 @@ def check_order_at_component(
         else:
             last[update.artifact] = update
         order[update.artifact].append(update.version)
+    if late:
+        print(f"{len(late)} of at most {late_max} deliveries came late")
     assert len(late) <= late_max, (
         f"{len(late)} came late, at most {late_max} may; the first: {late[0][0]} came after {late[0][1]}"
     )

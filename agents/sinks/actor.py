@@ -102,6 +102,11 @@ class SinkActor:
         self._backlogs[view.partition] = Backlog(view, self.name, self._routing, self._watch)
         self._news.set()
 
+    def leave(self, partition: int) -> set[asyncio.Task[None]]:
+        """Nothing new begins for the partition; those under way may end, and their receipts count. Returns them."""
+        self._backlogs.pop(partition, None)
+        return {task for task, of_partition in self._attempts.items() if of_partition == partition}
+
     def revoke(self, partition: int) -> None:
         """The partition is no longer ours: attempts under way are abandoned, and no receipt of theirs is sent."""
         self._backlogs.pop(partition, None)

@@ -158,8 +158,9 @@ FAULTS: dict[str, tuple[Callable[[Cluster, Step], Awaitable[None]], tuple[float,
     "kill component": (kill_component, (0.5, 3.0)),
     "misbehaving component": (misbehaving_component, (1.0, 4.0)),
 }
-#: After these a partition may have another owner.
-MOVES_PARTITIONS = frozenset(fault for fault in FAULTS if "worker" in fault or "log" in fault)
+#: Only a process that sleeps can send what it began before another took its place. A killed one sends nothing more, and one that lets
+#: its partitions go waits for what is on the wire.
+SENDS_LATER = frozenset({"pause worker"})
 
 
 def pick(children: list[Child], step: Step) -> Child:

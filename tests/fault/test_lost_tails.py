@@ -15,10 +15,17 @@ import pytest
 
 from gateway.local.kafka import Kafka
 from gateway.local.process import Child
+from streams.ingress import Ingress
 from streams.nats_streams import stream_name
 from streams.topics import Topics
 from tests.brokers import connected
-from tests.checkers import check_everything
+from tests.checkers import (
+    check_chain_unbroken,
+    check_everything,
+    check_first_occurrences_in_stream_order,
+    check_no_double_count,
+    check_no_loss,
+)
 from tests.harness import Cluster, Sent, eventually
 from tests.loads import CHARTS, OPERATOR, versions_of
 from tests.readings import Readings, ingress_of
@@ -32,6 +39,15 @@ CHARTS_COUNT, VERSIONS = 60, 5
 async def _cluster(tmp_path: Path, own_kafka: Kafka, topic_prefix: str) -> AsyncIterator[Cluster]:
     components = ("c20-chart-store",)
     async with Cluster(tmp_path, own_kafka, topic_prefix=topic_prefix, gateway=False, components=components) as cluster:
+        yield cluster
+
+
+@pytest.fixture(name="two_workers")
+async def _two_workers(tmp_path: Path, own_kafka: Kafka, topic_prefix: str) -> AsyncIterator[Cluster]:
+    components = ("c20-chart-store",)
+    async with Cluster(
+        tmp_path, own_kafka, topic_prefix=topic_prefix, workers=2, gateway=False, components=components
+    ) as cluster:
         yield cluster
 
 
@@ -79,6 +95,37 @@ async def test_a_partition_that_lost_its_tail_and_has_grown_again_is_read_from_w
     await check_everything(cluster, sent, replay=False)
 
 
+async def test_a_changelog_of_heads_that_lost_its_tail_alone_is_made_up_for(cluster: Cluster) -> None:
+    """The heads go back, the versions do not: the events are judged again, and none is taken for a duplicate of its own lost turn."""
+    sent = await published(cluster, "before")
+    copy = await copied(cluster)
+    sent += await published(cluster, "again")
+    changelog = f"{Topics(cluster.settings.kafka.topic_prefix).changelog('artifacts')}-0"
+    await put_back(cluster, lambda data: restored(copy / changelog, data / changelog))
+    sent += await published_after(cluster, sent)
+    assert alerts(cluster.workers[0], "lost its tail")
+    check_first_occurrences_in_stream_order(logged(cluster.readings))
+    heads = cluster.readings.heads()
+    assert {heads[f"chart/{prefix}-{number}"].accepted for prefix in ("before", "again") for number in range(CHARTS_COUNT)} == {
+        VERSIONS
+    }
+
+
+async def test_a_changelog_of_versions_that_lost_its_tail_alone_is_told(cluster: Cluster) -> None:
+    """What cannot be known any more is told, as an error with its partition; everything else goes on."""
+    sent = await published(cluster, "before")
+    copy = await copied(cluster)
+    sent += await published(cluster, "lost")
+    changelog = f"{Topics(cluster.settings.kafka.topic_prefix).changelog('versions')}-0"
+    await put_back(cluster, lambda data: restored(copy / changelog, data / changelog))
+    sent += await published_after(cluster, sent)
+    (alert, *_) = alerts(cluster.workers[0], "do not belong together")
+    assert json.loads(alert)["partition"] == 0
+    check_no_loss(sent, cluster.readings)
+    check_no_double_count(cluster.readings)
+    check_chain_unbroken(cluster.readings)
+
+
 async def test_a_stream_that_was_made_anew_begins_a_new_incarnation(cluster: Cluster) -> None:
     """The stream is deleted and its sequences begin at 1 again: nothing new is taken for a repetition, and the operator is told."""
     sent = await published(cluster, "before")
@@ -89,6 +136,26 @@ async def test_a_stream_that_was_made_anew_begins_a_new_incarnation(cluster: Clu
     assert again[0].at.sequence <= len(sent), "the sequences did not begin anew"
     assert alerts(cluster.bridges[0], "a new incarnation begins")
     await check_everything(cluster, sent + again)
+
+
+async def test_a_store_that_was_away_when_the_log_went_back_is_made_anew(two_workers: Cluster) -> None:
+    """A worker is away while the log loses its tail and grows past where its stores were: it does not go on from there."""
+    cluster = two_workers
+    sent = await published(cluster, "before")
+    copy = await copied(cluster)
+    sent += await published(cluster, "lost")
+    away, other = cluster.workers
+    await asyncio.to_thread(away.stop)
+    await put_back(cluster, lambda data: restored(copy, data))
+    sent += await published_after(cluster, sent)
+    sent += await published(cluster, "more")
+    await asyncio.to_thread(other.stop)
+    shutil.rmtree(cluster.store_directory(1))
+    seen = len(away.output())
+    away.start()
+    sent += await published(cluster, "last")
+    assert "store contradicts its changelog" in away.output()[seen:]
+    await check_everything(cluster, sent)
 
 
 async def in_the_log(cluster: Cluster, sent: list[Sent]) -> None:
@@ -115,6 +182,18 @@ async def published(cluster: Cluster, prefix: str) -> list[Sent]:
     sent = await cluster.publish(CHARTS, versions_of(CHARTS_COUNT, VERSIONS, prefix=prefix))
     await cluster.settled(sent)
     return sent
+
+
+async def published_after(cluster: Cluster, sent: list[Sent]) -> list[Sent]:
+    """The same, when what was read before may not be there any more."""
+    after = await cluster.publish(CHARTS, versions_of(CHARTS_COUNT, VERSIONS, prefix="after"))
+    await read_anew(cluster)
+    await cluster.settled(sent + after)
+    return after
+
+
+def logged(readings: Readings) -> dict[int, list[Ingress]]:
+    return {partition: [ingress_of(record) for record in records] for partition, records in readings.events.items()}
 
 
 async def copied(cluster: Cluster) -> Path:
