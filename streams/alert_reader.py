@@ -17,7 +17,7 @@ from streams.topics import Topics
 
 #: A receiver that is away makes its forwarder wait for so long between two polls; the group must not take that for death.
 _BETWEEN_POLLS_S_MAX = 3600
-_RECORDS_MAX = 100
+_RECORDS_MAX = 500
 
 
 class AlertReader:
