@@ -100,4 +100,4 @@ def sets() -> dict[str, dict[str, Any]]:
         EXAMPLE: {"policies": example()},
         LARGE: {"policies": twenty()} | rules,
         "twenty that judge every event, 200 rules": {"policies": all_at_once()} | rules,
-    } | {kind: {"policies": named([shape])} for kind, shape in KINDS.items()}
+    }
