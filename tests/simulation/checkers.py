@@ -6,7 +6,7 @@ code with the engine but the decoder of events.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +21,7 @@ from streams.ingress import HEADER, Ingress
 from streams.nats_streams import stream_name
 from streams.topics import TABLES
 from tables.audit_record import CHAIN_HEADER, CHAIN_START, AuditRecord, Outcome, chain
-from tables.model import MARKER_KEY, Head, Marker, Stamp, Version
+from tables.model import MARKER_KEY, SEP, Head, Marker, Stamp, Version
 from tests.checkers import check_first_occurrences_in_stream_order
 from tests.simulation.stores import MemoryStore
 from tests.simulation.stream import EPOCH_S
@@ -30,6 +30,8 @@ from tests.simulation.world import PRINCIPALS, HeldSpan, World
 
 Checker = Callable[[World], None]
 CHECKERS: list[Checker] = []
+#: In place of the engine's, so that queues of a few events take several turns. No fewer than the artifacts that may be parked.
+DRAINED_PER_TURN_MAX = 3
 
 
 def checker(function: Checker) -> Checker:
@@ -96,7 +98,7 @@ def nothing_is_lost_or_counted_twice(world: World) -> None:
     for partition in world.partitions:
         values = {dict(r.headers)[HEADER]: r.value for r in world.committed(world.topics.events, partition)}
         for record in audit_of(world, partition):
-            if record.ingress:
+            if record.ingress and record.id.startswith("events-"):  # the rest is what became of them later
                 ingress = Ingress.decode(record.ingress.encode())
                 outcomes[ingress.stream, ingress.sequence, ingress.index, values[record.ingress.encode()]] += 1
     ever, lost = Counter[tuple[str, int, int, bytes]](), set[tuple[str, int, int, bytes]]()
@@ -130,6 +132,15 @@ class _Artifact:
         self.versions: dict[str, int] = {}
 
 
+class _Lot:
+    """What waits of one artifact: events, each with where it came from."""
+
+    def __init__(self) -> None:
+        self.front: tuple[Event, Ingress] | None = None
+        self.queue: list[tuple[Event, Ingress]] = []
+        self.discarded: set[tuple[str, str, str]] = set()
+
+
 class Model:
     """One partition's state and outcomes, from its input."""
 
@@ -139,6 +150,9 @@ class Model:
         self.outcomes: list[tuple[str, str, int]] = []  # id, outcome, generation
         #: Generations that each component has ever desired, for those that take the newest accepted or every version.
         self.desired: dict[str, list[tuple[str, int]]] = {"every": [], "latest": [], "logged": []}
+        self.lots: dict[str, _Lot] = defaultdict(_Lot)
+        self._audit = audit_of(world, partition)
+        self._turn = self._released = 0
         self._marks: dict[str, Any] = {}
         self._partition = partition
         if world.log_has_lost:
@@ -152,9 +166,15 @@ class Model:
         commands = self._world.committed(self._world.topics.commands, self._partition)
         before = Marker()
         for marker in markers_of(self._world, self._partition):
+            self._turn, self._released = marker.turn, 0
             for record in commands[before.commands : marker.commands]:
                 command = msgspec.json.decode(record.value, type=Command)
-                self._command(f"commands-{self._partition}-{record.offset}", record.key.decode(), command.component)
+                ident, key = f"commands-{self._partition}-{record.offset}", record.key.decode()
+                if command.verb == "sync":
+                    self._command(ident, key, command.component)
+                else:
+                    self._decide(ident, self.lots[key], command)
+            self._drain()
             goes_back = marker.events < before.events  # what was taken before has no effect
             for record in events[0 if goes_back else before.events : marker.events]:
                 self._event(f"events-{self._partition}-{record.offset}", record)
@@ -177,6 +197,34 @@ class Model:
                 self.desired[commanded].append((key, artifact.generation))
         self.outcomes.append((ident, "command", artifact.generation if artifact else 0))
 
+    def _decide(self, ident: str, lot: _Lot, command: Command) -> None:
+        """The entry is known by its number in the audit. Whatever is released was parked by the one policy there is."""
+        self.outcomes.append((ident, "command", 0))
+        told = Ingress.decode(self._audit[int(command.subject.rpartition("-")[2])].ingress.encode())
+        found = next((each for each in [lot.front, *lot.queue] if each is not None and each[1] == told), None)
+        if found is None or (found is not lot.front and command.verb == "quarantine.release"):
+            return
+        if found is lot.front:
+            lot.front = None
+        else:
+            lot.queue.remove(found)
+        if command.verb == "quarantine.discard":
+            lot.discarded.add(_name(*found))
+        else:
+            self._again(found, waived=True)
+
+    def _drain(self) -> None:
+        draining = [lot for _, lot in sorted(self.lots.items()) if lot.front is None and lot.queue]
+        for lot in draining:
+            for _ in range(min(len(lot.queue), DRAINED_PER_TURN_MAX // len(draining))):
+                if lot.front is None:
+                    self._again(lot.queue.pop(0), waived=False)
+
+    def _again(self, waiting: tuple[Event, Ingress], *, waived: bool) -> None:
+        outcome = self._judged(*waiting, waits=False, waived=waived)
+        self.outcomes.append((f"release-{self._partition}-{self._turn}-{self._released}", *outcome))
+        self._released += 1
+
     def _event(self, ident: str, record: Any) -> None:
         ingress = ingress_of(record)
         if ingress.mark <= self._marks.get(ingress.stream, (0, 0, 0)):
@@ -190,13 +238,21 @@ class Model:
             return
         self.outcomes.append((ident, *self._judged(event, ingress)))
 
-    def _judged(self, event: Event, ingress: Ingress) -> tuple[str, int]:
+    def _judged(self, event: Event, ingress: Ingress, *, waits: bool = True, waived: bool = False) -> tuple[str, int]:
         key, artifact = event.artifact.key, self.artifacts.get(event.artifact.key)
-        name = (ingress.principal, event.source, event.id)
-        if artifact is not None and name in artifact.taken:
+        name, lot = _name(event, ingress), self.lots[key]
+        if (artifact is not None and name in artifact.taken) or name in lot.discarded:
             return "duplicate", 0
         if ingress.principal == "c4" and key != "chart/shared":
             return "refused", 0
+        if waits and (lot.front is not None or lot.queue):
+            if name in {_name(*each) for each in [lot.front, *lot.queue] if each is not None}:
+                return "duplicate", 0
+            lot.queue.append((event, ingress))
+            return "quarantined", 0
+        if self._world.settings.policies and event.source == "urn:parked" and not waived:
+            lot.front = (event, ingress)
+            return "quarantined", 0
         artifact = self.artifacts.setdefault(key, _Artifact())
         artifact.generation += 1
         artifact.accepted += 1
@@ -209,6 +265,10 @@ class Model:
             if leads or component == "every":
                 desired.append((key, artifact.generation))
         return "accepted", artifact.generation
+
+
+def _name(event: Event, ingress: Ingress) -> tuple[str, str, str]:
+    return ingress.principal, event.source, event.id
 
 
 @checker
@@ -264,9 +324,7 @@ def every_store_is_a_cache_of_the_changelogs(world: World) -> None:
                 continue  # it has not seen the log since, and need not know
             store = MemoryStore(database)
             for table in TABLES:
-                found = dict(store.scan(table))
-                marker = store.get(table, MARKER_KEY)
-                found |= {MARKER_KEY: marker} if marker is not None else {}
+                found = dict(store.scan(table)) | dict(store.scan(table, prefix=SEP))  # reserved keys too
                 wanted = table_of(world, table, partition, store.offset(table))
                 assert found == wanted, (
                     f"worker {number}, partition {partition}, {table} at {store.offset(table)}: {_difference(found, wanted)}"

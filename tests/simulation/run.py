@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import structlog
 
@@ -19,9 +20,16 @@ from streams.logs import AWAY, Quiet
 from streams.nats_streams import stream_name
 from tables.model import SyncState
 from tables.overlay import decode_head
-from tests.simulation.checkers import CHECKERS
+from tests.simulation.checkers import CHECKERS, DRAINED_PER_TURN_MAX
 from tests.simulation.loop import SimulatedLoop, Stuck
-from tests.simulation.schedule import HEAL_S, Schedule, make_holding_schedule, make_losing_schedule, make_schedule
+from tests.simulation.schedule import (
+    HEAL_S,
+    Schedule,
+    make_holding_schedule,
+    make_losing_schedule,
+    make_parking_schedule,
+    make_schedule,
+)
 from tests.simulation.world import HeldSpan, World
 
 #: From the end of the faults to everything in step: sessions, leases, backoffs, and a receipt that was lost and is missed after a minute.
@@ -39,9 +47,7 @@ class Runner:
     def __init__(self, schedule: Schedule, loop: SimulatedLoop) -> None:
         self.schedule = schedule
         self.loop = loop
-        self.world = World(
-            loop, partitions=schedule.partitions, workers=schedule.workers, bridges=schedule.bridges, has_holds=schedule.has_holds
-        )
+        self.world = World(loop, schedule)
         self._started_s = loop.time()
         self._producing: list[asyncio.Task[None]] = []
         self._is_healed = False
@@ -86,6 +92,19 @@ class Runner:
 
     def _command(self, artifact: str, component: str) -> None:
         self._producing.append(asyncio.ensure_future(self.world.command(artifact, component)))
+
+    def _decide(self, artifact: str, verb: str, wants_queued: bool) -> None:
+        """What an operator sees now may be gone when the command arrives."""
+        for partition in self.world.partitions:
+            lot, queued = self.world.lots(partition).get(artifact), self.world.queued(partition, artifact)
+            if lot is not None and (lot.front or queued):
+                subject = self.loop.random.choice(queued) if queued and (wants_queued or not lot.front) else lot.front
+                self._order(artifact, verb, subject)
+
+    def _order(self, artifact: str, verb: str, subject: str) -> None:
+        self.note(f"{verb} {artifact} {subject}")
+        command = self.world.command(artifact, verb=f"quarantine.{verb}", subject=subject)  # type: ignore[arg-type]
+        self._producing.append(asyncio.ensure_future(command))
 
     def _hold(self, artifacts: tuple[str, ...], component: str, for_s: float) -> None:
         span = self.world.new_hold(artifacts, component)
@@ -255,6 +274,12 @@ class Runner:
             end = world.log.partition(TP(topic, partition)).stable
             if position < end:
                 return f"{topic}-{partition} is read up to {position} of {end}"
+        for artifact, lot in world.lots(partition).items():
+            if lot.front and (artifact, lot.front) not in asked:
+                asked.add((artifact, lot.front))
+                self._order(artifact, "release", lot.front)
+            if lot.is_parked:
+                return f"{artifact} is parked: {lot}"
         for key, raw in actor.store.scan("artifacts"):
             for component, sync in decode_head(raw).sync.items():
                 if sync.state is SyncState.FAILED and (key.decode(), component) not in asked:
@@ -278,6 +303,12 @@ def run_losing_seed(seed: int) -> World:
 def run_holding_seed(seed: int) -> World:
     """As `run_seed`, of a schedule in which deliveries are held and released."""
     return _run(make_holding_schedule(seed)).world
+
+
+def run_parking_seed(seed: int) -> World:
+    """As `run_seed`, of a schedule in which a policy parks some events. Three entries of a queue are judged in a turn."""
+    with patch("agents.release.DRAINED_PER_TURN_MAX", DRAINED_PER_TURN_MAX):
+        return _run(make_parking_schedule(seed)).world
 
 
 def trace_of(seed: int) -> list[str]:

@@ -35,6 +35,7 @@ class Schedule(NamedTuple):
     bridges: int
     actions: list[Action]
     has_holds: bool = False
+    parks: bool = False
 
     def __str__(self) -> str:
         head = f"seed {self.seed}: {self.partitions} partitions, {self.workers} workers, {self.bridges} bridges"
@@ -74,6 +75,34 @@ def make_holding_schedule(seed: int) -> Schedule:
         actions += [hold, *(_sleep_through(chance, hold.at_s, workers) if chance.random() < 0.6 else ())]
     actions += [chance.choice(_FAULTS_OF_HOLDS)(chance, workers, 1) for _ in range(chance.randint(1, 4))]
     return _made(seed, partitions, workers, 1, actions)._replace(has_holds=True)
+
+
+def make_parking_schedule(seed: int) -> Schedule:
+    """As `make_schedule` with faults; a policy parks some events, and operators release and discard meanwhile."""
+    chance = random.Random(f"parking schedule {seed}")
+    partitions, workers, bridges = chance.choice((1, 1, 2)), chance.choice((1, 2, 2)), chance.choice((1, 1, 2))
+    actions = [*_parked_publications(chance), *_commands(chance)]
+    for _ in range(chance.randint(2, 6)):
+        verb = chance.choice(("release", "release", "release", "discard"))
+        decision = (f"chart/{chance.choice(ARTIFACTS)}", verb, chance.random() < 0.3)
+        actions.append(Action(chance.uniform(1.0, HEAL_S), "decide", decision))
+    actions += [chance.choice(_FAULTS)(chance, workers, bridges) for _ in range(chance.randint(1, 4))]
+    return _made(seed, partitions, workers, bridges, actions)._replace(parks=True)
+
+
+def _parked_publications(chance: random.Random) -> list[Action]:
+    """Mostly about one artifact, so that much waits; some of it is repeated by its producer."""
+    actions: list[Action] = []
+    at_s = 0.2
+    for number in range(1, chance.randint(8, 26)):
+        at_s += chance.choice((0.0, 0.01, 0.05, 0.3, 0.6))
+        name = chance.choice(("a", "a", "a", "b"))
+        source = "urn:parked" if chance.random() < 0.2 else "urn:test"
+        body = _event(name, number, "published", f"{number}", source)
+        if actions and chance.random() < 0.1:
+            body = chance.choice(actions).arguments[1]
+        actions.append(Action(min(at_s, HEAL_S), "publish", ("c24", body)))
+    return actions
 
 
 def _held(chance: random.Random) -> tuple[tuple[str, ...], str, float]:
@@ -129,8 +158,9 @@ def _publication(chance: random.Random, counts: dict[str, int], published: list[
 
 
 @lru_cache(maxsize=4096)
-def _event(name: str, version: int, action: str = "published", ident: str = "") -> bytes:
-    return encode(chart_event(name, f"1.{version}.0", ident=f"{name}-{version}-{action}-{ident}", action=action))
+def _event(name: str, version: int, action: str = "published", ident: str = "", source: str = "urn:test") -> bytes:
+    ident = f"{name}-{version}-{action}-{ident}"
+    return encode(chart_event(name, f"1.{version}.0", ident=ident, action=action, source=source))
 
 
 def _commands(chance: random.Random) -> list[Action]:

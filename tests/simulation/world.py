@@ -12,7 +12,7 @@ from agents.rules import Rules
 from streams.bridge import keep_serving
 from streams.bridge_plan import Checkpoint
 from streams.bridge_stream import StreamBridge
-from streams.commands import Command
+from streams.commands import Command, CommandVerb
 from streams.control import Hold, control_key
 from streams.log_ends import LogAway, LogEnds
 from streams.log_reader import TP
@@ -20,9 +20,11 @@ from streams.nats_streams import CHECKPOINTS, LEASES, bucket_config, stream_conf
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.topics import Topics
+from tables.model import LOT_PREFIX, PARKED_PREFIX, Kept, Lot, Quarantined, quarantine_key, split_key
 from tests.simulation.log import SimulatedLog
 from tests.simulation.log_clients import SimulatedReader
 from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.schedule import Schedule
 from tests.simulation.stores import MemoryDatabase
 from tests.simulation.stream import EPOCH_S, SimulatedJetStream
 from tests.simulation.stream_clients import SimulatedClient, SimulatedLinks
@@ -30,11 +32,12 @@ from tests.simulation.wire import Lost, Wire
 from tests.simulation.worker import Component, Group, Worker
 
 PRINCIPALS = ("c4", "c24")
+PARKING = {"name": "not-from-there", "kind": "allow_deny", "action": "quarantine", "sources": {"deny": ["urn:parked"]}}
 _LOOK_S = 3.0
 
 
 @lru_cache
-def settings_for(partitions: int) -> Settings:
+def settings_for(partitions: int, parks: bool = False) -> Settings:
     sink = {"type": "http", "url": "http://127.0.0.1:1/events", "timeout_s": 3.0}
     component = {"sink": sink, "in_flight_max": 4, "backoff_s_min": 0.2, "backoff_s_max": 4.0}
     charts = {"rules": [{"verbs": ["publish"], "artifacts": ["chart/*"]}]}
@@ -58,6 +61,7 @@ def settings_for(partitions: int) -> Settings:
                 {"name": "charts", "role": "charts", "principals": ["c24"]},
                 {"name": "images", "role": "images", "principals": ["c4"]},
             ],
+            "policies": [PARKING] if parks else [],
             "components": {"every": component, "latest": component, "newest": component, "logged": {"sink": {"type": "log"}}},
             "routes": [
                 {"name": "every", "match": {"artifacts": ["*"]}, "to": ["every"], "mode": "every"},
@@ -69,8 +73,8 @@ def settings_for(partitions: int) -> Settings:
 
 
 @lru_cache
-def rules_for(partitions: int) -> Rules:
-    return Rules(settings_for(partitions))
+def rules_for(partitions: int, parks: bool = False) -> Rules:
+    return Rules(settings_for(partitions, parks))
 
 
 class BridgeProcess:
@@ -106,11 +110,12 @@ class HeldSpan:
 
 
 class World:
-    def __init__(self, loop: SimulatedLoop, *, partitions: int, workers: int, bridges: int, has_holds: bool = False) -> None:
+    def __init__(self, loop: SimulatedLoop, schedule: Schedule) -> None:
+        partitions, has_holds = schedule.partitions, schedule.has_holds
         self.loop = loop
-        self.settings = settings_for(partitions)
+        self.settings = settings_for(partitions, schedule.parks)
         self.topics = Topics(self.settings.kafka.topic_prefix)
-        self.rules = rules_for(partitions)
+        self.rules = rules_for(partitions, schedule.parks)
         self.kafka = Wire(loop, timeout_s=self.settings.kafka.request_timeout_s)
         # To the components. One that took an attempt after it was given up would have to compare generations itself: the key tells them.
         self.orbit = Wire(loop, latency_s_max=0.2, timeout_s=1.0, is_patient=True)
@@ -119,7 +124,7 @@ class World:
         self.jetstream = SimulatedJetStream(loop)
         self.group = Group(loop, partitions, self.settings.kafka.session_timeout_s)
         self.components = {name: Component(name) for name in self.settings.components}
-        self.disks: dict[int, dict[int, MemoryDatabase]] = {number: {} for number in range(workers)}
+        self.disks: dict[int, dict[int, MemoryDatabase]] = {number: {} for number in range(schedule.workers)}
         self.has_lost = False  # a stream or the log has lost what it had acknowledged: what is sent again is told again
         self.log_has_lost = False
         self.commanded: list[tuple[str, str]] = []
@@ -128,8 +133,8 @@ class World:
         self._decided: set[tuple[str, bytes | None]] = set()
         self._starts = 0
         self._make_streams()
-        self.workers: dict[int, Worker] = {number: self.make_worker(number) for number in range(workers)}
-        self.bridges: dict[int, BridgeProcess] = {number: self.make_bridge(number) for number in range(bridges)}
+        self.workers: dict[int, Worker] = {number: self.make_worker(number) for number in range(schedule.workers)}
+        self.bridges: dict[int, BridgeProcess] = {number: self.make_bridge(number) for number in range(schedule.bridges)}
 
     def _make_streams(self) -> None:
         configs = [bucket_config(CHECKPOINTS, 1), bucket_config(LEASES, 1, self.settings.bridge.lease_ttl_s)]
@@ -166,11 +171,12 @@ class World:
                 continue
             return
 
-    async def command(self, artifact: str, component: str = "") -> None:
+    async def command(self, artifact: str, component: str = "", *, verb: CommandVerb = "sync", subject: str = "") -> None:
         tp = TP(self.topics.commands, partition_of(artifact.encode(), self.settings.kafka.partitions))
         ident = f"command-{len(self.commanded)}"
         self.commanded.append((artifact, component))
-        value = msgspec.json.encode(Command(ident, "sync", "operator", EPOCH_S * 1000, component))
+        command = Command(ident, verb, "operator", EPOCH_S * 1000, component, subject=subject)
+        value = msgspec.json.encode(command)
         while True:
             try:
                 await self.kafka.ask(
@@ -207,6 +213,24 @@ class World:
         if (ident, value) not in self._decided:
             self._decided.add((ident, value))
             self.log.append(TP(self.topics.control, 0), [(control_key(Hold, ident), value, [])])
+
+    def lots(self, partition: int) -> dict[str, Lot]:
+        """Artifacts that are parked, or were, by what is committed."""
+        found: dict[str, Lot] = {}
+        for record in self.committed(self.topics.changelog("quarantine"), partition):
+            if record.key.startswith(LOT_PREFIX):
+                lot = Lot() if record.value is None else msgspec.json.decode(record.value, type=Lot)
+                found[record.key[len(LOT_PREFIX) :].decode()] = lot
+        return found
+
+    def queued(self, partition: int, artifact: str) -> list[str]:
+        """Ids of what waits behind the front of the artifact, by what is committed."""
+        found: dict[str, Quarantined | None] = {}
+        for record in self.committed(self.topics.changelog("quarantine"), partition):
+            if record.key.startswith(quarantine_key(artifact, PARKED_PREFIX)):
+                ident = split_key(record.key)[1]
+                found[ident] = None if record.value is None else msgspec.json.decode(record.value, type=Quarantined)
+        return [ident for ident, entry in found.items() if entry is not None and entry.kept is Kept.QUEUED]
 
     # -- what is there --------------------------------------------------------------------------------------------------------------
 
