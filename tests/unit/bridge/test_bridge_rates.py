@@ -52,6 +52,13 @@ def test_each_event_of_a_batch_counts() -> None:
     ]
 
 
+def test_what_is_no_event_counts_too() -> None:
+    """Rubbish is no way around a limit; it goes on with its bytes, to quarantine."""
+    encoded = encoder(SLOW).encode([arrived(n, b"rubbish") for n in range(1, 6)], Batch)
+    assert list(over(encoded).values()) == ["", "", "", "slow", "slow"]
+    assert {record["value"] for record in records(encoded)} == {b"rubbish"}
+
+
 def test_the_door_s_time_counts() -> None:
     """JetStream's timestamps, not the bridge's clock: a backlog of an hour is no burst."""
     hour = [arrived(n, event(n), NS + n * 1_000_000_000) for n in range(1, 3600)]
