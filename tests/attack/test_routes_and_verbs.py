@@ -128,6 +128,39 @@ async def test_one_artifact_too_many(world: World) -> None:
     assert (await world.post("/v1/sync", by="c24", json={"selector": {"artifacts": "chart/mine/*"}})).status == 202
 
 
+@pytest.mark.parametrize(
+    "hold",
+    [
+        {"everything": True},
+        {"component": "c20"},
+        {"artifacts": ["*"]},
+        {"artifacts": ["chart/mine/*", "chart/*"]},
+        {"artifacts": ["chart/mine*"]},
+        {"artifacts": ["*/mine/*"]},
+        {"artifacts": ["chart/mine/a", OTHERS]},
+        {"artifacts": ["environment/dev*"]},
+        {"artifacts": ["environment/*"]},
+        {"artifacts": ["environment/dev/a", "environment/prod"]},
+    ],
+    ids=str,
+)
+async def test_a_hold_that_reaches_too_far(world: World, hold: dict[str, Any]) -> None:
+    """A pattern, a component or everything is held only by those whose rules reach as far."""
+    verbs = ["hold", "pause", "halt"]
+    world.rule("c24", {"verbs": verbs, "artifacts": ["chart/mine/*"]}, {"verbs": verbs, "environments": ["dev"]})
+    response = await world.post("/v1/holds", by="c24", json={**hold, "reason": "test"})
+    assert response.status == 403, await response.text()
+    assert nothing_happened(world)
+
+
+@pytest.mark.parametrize("artifact", ["chart/mine/*", "chart/mine/a*", "environment/dev", "environment/dev/*"])
+async def test_a_hold_that_reaches_as_far_as_the_rule(world: World, artifact: str) -> None:
+    """One's own may be held, by pattern and by environment."""
+    world.rule("c24", {"verbs": ["hold"], "artifacts": ["chart/mine/*"]}, {"verbs": ["hold"], "environments": ["dev"]})
+    response = await world.post("/v1/holds", by="c24", json={"artifacts": [artifact], "reason": "test"})
+    assert response.status == 202, await response.text()
+
+
 @pytest.mark.parametrize("path", [*BODIES, "/v1/events"])
 async def test_the_bodies_are_good(world: World, path: str) -> None:
     """What these tests send does something when it is sent by somebody who may."""
