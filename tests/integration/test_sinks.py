@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from nats.aio.msg import Msg
 
 from agents.routing import Routing
 from agents.sinks.actor import SinkActor
-from agents.sinks.base import Delivery
+from agents.sinks.base import Delivery, Held, before_first_byte
 from agents.sinks.factory import make_sink
 from agents.sinks.sink_http import HttpSink
 from agents.sinks.sink_nats import NatsSink
@@ -70,6 +71,25 @@ class TestHttp:
                 secret.write_text(token)
                 await sink.deliver(delivery())
         assert seen == ["Bearer one", "Bearer two"]
+
+    async def test_nothing_is_sent_when_the_last_question_says_no(self) -> None:
+        """With the connection made and the first byte still here, a delivery that may not begin any more is not sent."""
+        seen: list[str] = []
+
+        async def take(request: web.Request) -> web.Response:
+            seen.append(request.headers["Idempotency-Key"].partition("@")[0])
+            return web.Response()
+
+        def refuse() -> None:
+            raise Held
+
+        async with http_component(take) as url, http_sink(url) as sink:
+            for is_held in (False, True, False):
+                token = before_first_byte.set(refuse if is_held else lambda: None)
+                with pytest.raises(Held) if is_held else contextlib.nullcontext():
+                    await sink.deliver(delivery("chart/held" if is_held else "chart/free"))
+                before_first_byte.reset(token)
+        assert seen == ["chart/free", "chart/free"]
 
     async def test_redirect_is_not_followed(self) -> None:
         """A redirect is no receipt and is not followed: it could lead a delivery, and its token, anywhere."""

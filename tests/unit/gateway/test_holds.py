@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from gateway.cli.main import app
 from tests.gateways import World, behind, in_sync
 
 
@@ -176,3 +180,35 @@ async def test_a_gateway_that_does_not_know_yet(world: World) -> None:
     world.control.ready = False
     assert (await world.get("/v1/holds")).status == 503
     assert (await world.post("/v1/holds/h/release", json={"reason": "test"})).status == 503
+
+
+async def command(world: World, *arguments: str) -> Result:
+    """A command of the CLI against this gateway, as the operator."""
+    environment = {"SYNCMASTER_URL": str(world.client.make_url("/")), "SYNCMASTER_API_KEY": world.key_of("operator")}
+    return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=environment)
+
+
+async def test_the_commands(world: World) -> None:
+    """hold, pause and halt make what they say, holds shows it to people and to tools, release lets it go."""
+    for arguments in (
+        ("hold", "chart/a", "image/*"),
+        ("pause", "c20"),
+        ("halt", "chart/b", "--component", "c28"),
+        ("halt", "--everything"),
+    ):
+        result = await command(world, *arguments, "--reason", "because")
+        assert result.exit_code == 0, result.output
+    found = json.loads((await command(world, "holds", "--format", "json")).stdout)
+    assert [(hold["verb"], hold["artifacts"], hold["component"]) for hold in found] == [
+        ("hold", ["chart/a", "image/*"], ""),
+        ("pause", [], "c20"),
+        ("halt", ["chart/b"], "c28"),
+        ("halt", [], ""),
+    ]
+    for hold in found[1:]:
+        assert (await command(world, "release", hold["id"], "--reason", "mended")).exit_code == 0
+    text = (await command(world, "holds")).stdout
+    assert "chart/a" in text
+    assert "operator" in text
+    assert "c28" not in text
+    assert (await command(world, "release", found[1]["id"], "--reason", "mended")).exit_code == 1
