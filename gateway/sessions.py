@@ -12,7 +12,7 @@ import secrets
 import time
 
 from gateway.api_keys import ApiKeys, Credential
-from streams.settings import Nats
+from streams.settings import Nats, SecretRef
 
 SESSION_COOKIE = "sm_session"
 SESSION_S = 12 * 3600
@@ -50,6 +50,10 @@ class Sessions:
 
 
 def shared_secret(nats: Nats) -> bytes:
-    """What only the gateways know: made of their NATS credentials. Without any, sessions hold at this process alone."""
-    own = nats.gateway_password or nats.gateway_seed
+    """What only the gateways know: made of their NATS credentials. Without any, sessions hold at this process alone.
+
+    Raises ConfigError for one that cannot be read.
+    """
+    certificate = nats.certificate(nats.gateway_user)
+    own = nats.gateway_password or nats.gateway_seed or (SecretRef(file=certificate.key) if certificate else None)
     return hashlib.sha256(b"sessions\0" + own.reveal().encode()).digest() if own else secrets.token_bytes(32)

@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def artifact(key: str, version: str, digest: str | None, action: Action) -> Artifact:
-    """The artifact of a key from `key_of`. Raises Malformed(`version.missing`, `version.invalid`, `digest.invalid`)."""
+    """The artifact of a key from `key_of`. Raises Malformed(`version.missing`, `version.invalid`, `version.confusable`, `digest.invalid`)."""
     check_version(version)
     if digest is not None and not is_digest(digest):
         raise Malformed("digest.invalid", f"found {cut(digest)}; expected sha256: and 64 hexadecimal digits in lower case")
@@ -57,6 +57,8 @@ def check_version(version: str) -> None:
     if len(version) > VERSION_CHARS_MAX or not version.isprintable():
         wish = f"at most {VERSION_CHARS_MAX} printable characters"
         raise Malformed("version.invalid", f"found {cut(version)} ({len(version)} characters); expected {wish}")
+    if (wished := doubt(version)) is not None:
+        raise Malformed("version.confusable", f"found {cut(version)}; expected {wished}")
 
 
 def _refuse_name(name: str, expected: str) -> None:

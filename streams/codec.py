@@ -9,7 +9,8 @@ type, is a batch. Only `Malformed` is ever raised, whatever the bytes; its codes
     json.invalid  json.too_deep  event.too_large  batch.empty  batch.too_many  batch.nested
     specversion.unsupported  id.missing  source.missing  type.missing  time.invalid  time.ahead
     attribute.name  attribute.invalid  attributes.too_many  data.conflict  data.invalid  datacontenttype.unsupported
-    type.unknown  subject.missing  subject.invalid  subject.confusable  kind.unknown  version.missing  version.invalid  digest.invalid
+    type.unknown  subject.missing  subject.invalid  subject.confusable  kind.unknown  version.missing  version.invalid
+    version.confusable  digest.invalid
 """
 
 from __future__ import annotations

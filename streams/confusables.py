@@ -1,4 +1,4 @@
-"""Names that look like other names. What else a name may not be: `artifact_identity.py`.
+"""Names and versions that look like others. What else they may not be: `artifact_identity.py`.
 
 In the manner of UTS #39, as far as Python's own tables lead: compatibility forms (`ａ`, `ﬁ`, `／`) and invisible letters are refused, beyond
 ASCII only letters, marks and digits are taken (so no `∕` beside `/`, no `‐` beside `-`), and a name has the letters of one script; Latin may

@@ -88,6 +88,20 @@ def test_over_nats_it_gets_no_key_of_its_own(name: str) -> None:
     assert (batch.keys, batch.values) == ([b"unknown/c8"], [body_of(name)])
 
 
+@pytest.mark.parametrize(
+    "version",
+    ["1.0.\u043e", "1.0.0-r\u0441.1", "\uff11.0.0", "1\u20240\u20240", "1.0.0\u115f", "1.0.0\u200b", "1.0.0\u202e", "1.0\0"],
+)
+def test_no_version_looks_like_another(version: str) -> None:
+    """Else the same version, as people read it, would have two digests."""
+    event = chart_event("argo-cd", "1.0.0")
+    event["data"]["subject"] = {"id": "pkg:helm/argo-cd"}
+    event["data"]["customData"] = {"version": version}
+    with pytest.raises(Malformed) as refused:
+        decode_event(Incoming(json.dumps(event).encode()), LIMITS)
+    assert refused.value.code in ("version.invalid", "version.confusable")
+
+
 async def test_over_http_it_is_refused(world: World) -> None:
     """4xx with the reason, and nothing is published."""
     headers = {"Content-Type": "application/cloudevents+json"}

@@ -22,6 +22,7 @@ from nats.aio.client import Client
 
 from gateway.local.nats_server import NatsServer
 from gateway.nats_config.rights import users
+from gateway.sessions import shared_secret
 from streams.errors import Retriable
 from streams.nats_door import connect
 from streams.nats_pull import PullClient
@@ -358,6 +359,15 @@ async def test_our_own_users_show_theirs(
         assert b"account_info_response" in info.data
     finally:
         await client.close()
+
+
+def test_gateways_with_certificates_share_sessions(certified: Certified) -> None:
+    """Where the gateway has neither password nor seed, its certificate's key is what the gateways share: a cookie holds at all of them."""
+    settings = certified.settings.nats.model_copy(update={"gateway_password": None})
+    assert shared_secret(settings) == shared_secret(settings)
+    assert shared_secret(settings) != shared_secret(certified.settings.nats)
+    nobody = settings.model_copy(update={"tls": None})
+    assert shared_secret(nobody) != shared_secret(nobody)
 
 
 async def test_a_server_without_tls_is_not_spoken_with(nats_server: NatsServer, certified: Certified) -> None:

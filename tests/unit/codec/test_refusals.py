@@ -120,6 +120,7 @@ MEANING = [
     ("version.invalid", about("pkg:generic/app", custom={"version": "x" * 257})),
     ("version.invalid", about("pkg:generic/app", custom={"version": "a\nb"})),
     ("version.invalid", environment("prod", {"revision": 1.5})),
+    ("version.confusable", environment("prod", {"revision": "1.\u043e"})),
     ("digest.invalid", about("pkg:oci/app@sha256:abc?tag=1")),
     ("digest.invalid", about("pkg:generic/app@1?checksum=sha256:" + "A" * 64)),
     ("digest.invalid", about("pkg:generic/app@1?checksum=sha256:abc")),
