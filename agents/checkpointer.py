@@ -19,6 +19,7 @@ from agents.clock import Clock, wall_ms
 from streams.errors import SyncMasterError
 from streams.log_transaction import Append, TransactionalWriter
 from streams.logs import AWAY
+from streams.record_batch import Record
 from streams.settings import Settings
 from streams.topics import Topics
 from tables.audit_checkpoint import Checkpoint, signed
@@ -114,7 +115,7 @@ class Checkpointer:
         return signed(unsigned, self._key)
 
     async def _write(self, partition: int, kept: _Kept, checkpoint: Checkpoint) -> None:
-        records = [(str(partition).encode(), _encode(checkpoint), [])]
+        records: list[Record] = [(str(partition).encode(), _encode(checkpoint), [])]
         try:
             if kept.writer is None:
                 kept.writer = self._make_writer(f"{self._topics.audit_checkpoints}.{partition}")

@@ -60,6 +60,11 @@ class SecretRef(Model):
                 f"cannot read the secret file {self.file} ({exc.strerror}); create it, readable by this user"
             ) from exc
 
+    def hidden_in(self, text: bytes) -> bytes:
+        """The text with `***` for the secret: answers of those whom we sent it to may repeat it."""
+        secret = self.reveal().encode()
+        return text.replace(secret, b"***") if secret else text
+
 
 def glob(pattern: str) -> re.Pattern[str]:
     """`*` matches any run of characters (slashes too), all else is literal.

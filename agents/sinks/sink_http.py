@@ -93,8 +93,8 @@ async def _judge(response: aiohttp.ClientResponse, bearer: SecretRef | None) -> 
             await _head(response)
         return
     body = await _head(response)
-    if bearer is not None and (secret := bearer.reveal()):
-        body = body.replace(secret.encode(), b"***")
+    if bearer is not None:
+        body = bearer.hidden_in(body)
     raise answer_error(response.status, response.headers.get("Retry-After"), body, now_s=time.time())
 
 
