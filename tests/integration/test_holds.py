@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from gateway.local.kafka import Kafka
 from tables.audit_record import Outcome
 from tests.checkers import check_everything, check_order_at_component
 from tests.harness import Cluster, Sent, eventually
-from tests.loads import CHARTS, versions_of
+from tests.loads import CHARTS, chart, message, versions_of
 from tests.readings import Arrived
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
@@ -72,9 +73,8 @@ def recorder() -> Any:
     made.close()
 
 
-@pytest.fixture(name="cluster")
-async def _cluster(tmp_path: Path, kafka: Kafka, topic_prefix: str, recorder: Recorder) -> AsyncIterator[Cluster]:
-    changes = {
+def changes_for(recorder: Recorder) -> dict[str, Any]:
+    return {
         "components": {
             "recorder": {"sink": {"type": "http", "url": recorder.url}, "in_flight_max": 8},
             "insight": {"sink": {"type": "log"}},
@@ -84,15 +84,24 @@ async def _cluster(tmp_path: Path, kafka: Kafka, topic_prefix: str, recorder: Re
             for name in ("recorder", "insight")
         ],
     }
+
+
+@pytest.fixture(name="cluster")
+async def _cluster(tmp_path: Path, kafka: Kafka, topic_prefix: str, recorder: Recorder) -> AsyncIterator[Cluster]:
+    changes = changes_for(recorder)
     async with Cluster(tmp_path, kafka, topic_prefix=topic_prefix, workers=2, components=(), changes=changes) as cluster:
         yield cluster
+
+
+def api_of(cluster: Cluster) -> Api:
+    return Api(cluster.url("gateway"), cluster.key()["Authorization"].removeprefix("Bearer "))
 
 
 async def test_everything_is_held_within_a_second_and_comes_into_step_after_the_release(
     cluster: Cluster, recorder: Recorder
 ) -> None:
     """One worker sleeps through the hold, the other is killed and started again under it; none begins an attempt until the release."""
-    api = Api(cluster.url("gateway"), cluster.key()["Authorization"].removeprefix("Bearer "))
+    api = api_of(cluster)
     load = asyncio.create_task(cluster.publish(CHARTS, versions_of(CHARTS_COUNT, VERSIONS), per_s_max=PER_S))
     await eventually(began(recorder, 200), 60)
     steady, sleeper = cluster.workers
@@ -111,8 +120,7 @@ async def test_everything_is_held_within_a_second_and_comes_into_step_after_the_
     sent = await load
     await judged(cluster, sent)
     await asyncio.to_thread(cluster.wait_serving)
-    (held,) = await asyncio.to_thread(lambda: list(api.items("/v1/holds")))
-    assert held == hold
+    assert await listed(api) == [hold]
     artifact = await asyncio.to_thread(api.call, "GET", "/v1/artifacts/chart%2Fchart-0")
     assert artifact["sync"]["recorder"]["held"] == hold
 
@@ -124,7 +132,7 @@ async def test_everything_is_held_within_a_second_and_comes_into_step_after_the_
     written = [record.timestamp / 1000 for topic in cluster.readings.sync["insight"].values() for record in topic]
     assert not [at_s for at_s in written if held_s + 1.0 < at_s < released_s]
     assert [at_s for at_s in written if at_s < held_s]
-    check_order_at_component([begun.update for begun in recorder.begun], versions=None)
+    check_order_at_component([begun.update for begun in recorder.begun])
     check_each_version_once_or_repeated(recorder)
     await check_everything(cluster, sent)
     commands = [entry.record for entry in cluster.readings.audited() if entry.record.outcome is Outcome.COMMAND]
@@ -154,3 +162,36 @@ def check_each_version_once_or_repeated(recorder: Recorder) -> None:
     for begun in recorder.begun:
         first.setdefault(begun.update.artifact, {})[begun.update.version] = None
     assert {artifact: list(versions) for artifact, versions in first.items()} == EVERY_VERSION
+
+
+async def test_a_policy_halts_one_artifact_and_nobody_else(
+    tmp_path: Path, kafka: Kafka, topic_prefix: str, recorder: Recorder
+) -> None:
+    """Its hold is made in the turn's own transaction; later versions of the artifact wait, others flow, the release lets them go."""
+    policy = {"name": "same-digest", "kind": "digest_immutable", "action": "halt", "artifacts": ["chart/*"]}
+    changes = changes_for(recorder) | {"policies": [policy]}
+    async with Cluster(tmp_path, kafka, topic_prefix=topic_prefix, components=(), changes=changes) as cluster:
+        api = api_of(cluster)
+        good = [message(chart(name, "1.0.0", name)) for name in ("good", "bad")]
+        sent = await cluster.publish(CHARTS, good)
+        await cluster.settled(sent)
+        sent += await cluster.publish(CHARTS, [message(chart("bad", "1.0.0", "another digest"))])
+        await eventually(lambda: listed(api), 30)
+        later = await cluster.publish(CHARTS, [message(chart(name, "2.0.0", f"{name} 2")) for name in ("good", "bad")])
+        await eventually(lambda: arrived(recorder, "chart/good", "2.0.0"), 30)
+        (hold,) = await listed(api)
+        assert (hold["verb"], hold["artifacts"], hold["rule"], hold["principal"]) == ("halt", ["chart/bad"], "same-digest", "")
+        assert [begun.update.version for begun in recorder.begun if begun.update.artifact == "chart/bad"] == ["1.0.0"]
+        await asyncio.to_thread(api.call, "POST", f"/v1/holds/{hold['id']}/release", {"reason": "it was a mistake"})
+        await cluster.settled(sent + later)
+        assert await arrived(recorder, "chart/bad", "2.0.0")
+        records = [json.loads(record.value) for topic in cluster.readings.sync["insight"].values() for record in topic]
+        assert [r["version"] for r in records if r["artifact"] == "chart/bad"] == ["1.0.0", "2.0.0"]
+
+
+async def listed(api: Api) -> list[Any]:
+    return await asyncio.to_thread(lambda: list(api.items("/v1/holds")))
+
+
+async def arrived(recorder: Recorder, artifact: str, version: str) -> bool:
+    return any((begun.update.artifact, begun.update.version) == (artifact, version) for begun in recorder.begun)
