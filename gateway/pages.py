@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from agents.authz import Resource
 from gateway.api_keys import LoginRefused
 from gateway.auth import require_own_origin
 from gateway.operations.holds import may_release
@@ -53,7 +54,9 @@ async def show_status(call: Call) -> web.Response:
     """The status page: is everything in step, component by component."""
     status = get_status(call.context)
     releasable = {hold.id for hold in status.holds if may_release(call.known, hold.artifacts, hold.component)}
-    return _html("status.html", 200, {}, status=status, releasable=releasable, principal=call.principal)
+    kept = {entry.artifact for entry in status.quarantine.shown}
+    decidable = {artifact for artifact in kept if call.known.may("quarantine", Resource(artifact=artifact))}
+    return _html("status.html", 200, {}, status=status, releasable=releasable, decidable=decidable, principal=call.principal)
 
 
 @routes.post("/login", verbs=(), status=303, produces=HTML, accepts=(_FORM,), refusals=(401, 403))

@@ -1,6 +1,6 @@
 // Refreshes the page's <main> every two seconds by fetching the page itself, so that the server renders it in one place only.
-// A page that cannot be refreshed says so: an old number must not look like a new one. The dialog that releases a hold stands beside
-// <main>, so that a refresh does not take away what somebody is writing.
+// A page that cannot be refreshed says so: an old number must not look like a new one. The dialogs stand beside <main>, so that a refresh
+// does not take away what somebody is reading or writing.
 "use strict";
 (() => {
   const every_ms = 2000, stale_ms = 10000;
@@ -45,18 +45,22 @@
     relative();
   };
 
-  const dialog = document.getElementById("release"), form = dialog.querySelector("form"), wrong = dialog.querySelector("[role=alert]");
+  const byId = (id) => document.getElementById(id);
+  const dialog = byId("decide"), form = dialog.querySelector("form"), wrong = dialog.querySelector("[role=alert]"), message = byId("message");
 
   const ask = (button) => {
-    dialog.dataset.hold = button.dataset.hold;
-    document.getElementById("release-what").textContent = button.dataset.what;
+    dialog.dataset.path = button.dataset.path;
+    dialog.dataset.done = button.dataset.verb === "Release" ? "released" : "discarded";
+    byId("decide-what").textContent = `${button.dataset.verb} ${button.dataset.what}`;
+    byId("decide-note").textContent = button.dataset.note;
+    form.querySelector("[type=submit]").textContent = button.dataset.verb;
     wrong.textContent = "";
     form.reset();
     dialog.showModal();
   };
 
-  const release = async () => {
-    const answer = await fetch(`/v1/holds/${encodeURIComponent(dialog.dataset.hold)}/release`, {
+  const decide = async () => {
+    const answer = await fetch(dialog.dataset.path, {
       method: "POST",
       headers: { "Content-Type": "application/json", "sm-request": "1" },
       body: JSON.stringify({ reason: form.elements.reason.value }),
@@ -67,12 +71,35 @@
     await refresh();
   };
 
+  const fact = (name, value) => {
+    const pair = document.createElement("div");
+    for (const [tag, text] of [["dt", name], ["dd", value]]) pair.appendChild(document.createElement(tag)).textContent = text;
+    return pair;
+  };
+
+  const show = async (path) => {
+    const answer = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) });
+    const told = await answer.json();
+    const place = told.position === 0 ? `in front of ${told.waiting - 1} that wait` : `${told.position} in front of it`;
+    const facts = answer.ok ? {
+      "Reason": `${told.reason}: ${told.detail}`, "Rule": told.rule, "Overridden so far": told.waived.join(", "), "From": told.principal,
+      "Type": told.type, "Source": told.source, "Id": told.event_id, "Place": told.position === null ? "nothing waits for it" : place,
+    } : { "Not shown": told.detail };
+    byId("message-what").textContent = told.artifact ?? "No message";
+    message.querySelector(".facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).map((pair) => fact(...pair)));
+    message.querySelector("pre").textContent = !answer.ok ? "" : told.body_text ?? `not text; as base64:\n${told.body_base64}`;
+    if (!message.open) message.showModal();
+  };
+
   document.documentElement.classList.add("js");
-  document.addEventListener("click", (event) => event.target.matches("button.release") && ask(event.target));
-  dialog.querySelector("[value=cancel]").addEventListener("click", () => dialog.close());
+  document.addEventListener("click", ({ target }) => {
+    if (target.matches("button.decide")) ask(target);
+    if (target.matches("button.show")) show(target.dataset.path).catch((error) => fresh(`not shown: ${error.message}`, true));
+    if (target.matches("dialog [value=cancel]")) target.closest("dialog").close();
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    release().catch((error) => { wrong.textContent = `Not released: ${error.message}`; });
+    decide().catch((error) => { wrong.textContent = `Not ${dialog.dataset.done}: ${error.message}`; });
   });
   relative();
   setInterval(refresh, every_ms);

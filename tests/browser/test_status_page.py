@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from tables.model import MARKER_KEY, Kept, Marker, ParkedCounts
 from tests.gateways import World, behind, failed, in_sync
 
 CHROMIUM = shutil.which("chromium")
@@ -191,3 +195,63 @@ async def test_who_may_not_release_is_not_offered_to(browser: Browser, world: Wo
         await log_in(page, world.key_of("c8"))
         await expect(page.get_by_role("heading", name="1 hold is in effect")).to_be_visible()
         await expect(page.get_by_role("button", name="Release")).to_have_count(0)
+
+
+async def waiting(world: World) -> str:
+    """Garbage, and an artifact that is parked with two behind it. The id of the parked one."""
+    text = '{"specversion": "1.0", "id": "e1", "source": "urn:bad", "type": "dev.cdevents.artifact.published.0.2.0"}'
+    world.quarantined("unknown/c24", "events-00000-00000000000000000004", detail="expected JSON, found bytes that are no UTF-8")
+    idents = world.parked("chart/harbor", 3, rule="charts-from-our-source")
+    world.quarantined(
+        "chart/harbor",
+        idents[0],
+        kept=Kept.PARKED,
+        reason="source.denied",
+        detail="found source urn:bad; expected none of urn:bad*",
+        rule="charts-from-our-source",
+        body_base64=base64.b64encode(text.encode()).decode(),
+    )
+    counted = {"json.invalid decode": 1, "source.denied charts-from-our-source": 1, "artifact.parked charts-from-our-source": 2}
+    batch = world.stores[0].batch()
+    parked = ParkedCounts(1, 0, int(time.time() * 1000) - 240_000)
+    batch.apply("artifacts", MARKER_KEY, msgspec.json.encode(Marker(quarantined=counted, parked=parked)))
+    world.stores[0].write(batch)
+    return idents[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_quarantine_is_shown_and_decided(browser: Browser, world: World, scheme: str) -> None:
+    """What was set aside, why, with its original text; whoever may release or discard it does so here, and has to say why."""
+    ident = await waiting(world)
+    async with browsing(browser, world, color_scheme=scheme) as page:
+        await log_in(page, world.key_of("operator"))
+        await expect(page.get_by_role("heading", name="4 messages are in quarantine 1 artifact is parked")).to_be_visible()
+        row = page.get_by_role("row", name="chart/harbor")
+        await expect(row).to_contain_text("expected none of urn:bad*")
+        await row.get_by_role("button", name="Show").click()
+        shown = page.get_by_role("dialog")
+        await expect(shown).to_contain_text("in front of 2 that wait")
+        await expect(shown.locator("pre")).to_contain_text('"source": "urn:bad"')
+        await shown.get_by_role("button", name="Close").click()
+        await row.get_by_role("button", name="Release…").click()
+        await page.get_by_label("Reason, for the audit trail").fill("asked the producer")
+        await page.get_by_role("button", name="Release", exact=True).click()
+        await expect(page.get_by_role("dialog")).to_be_hidden()
+    ((key, command),) = world.log.commands
+    assert (key, command.verb, command.subject, command.reason) == (
+        "chart/harbor",
+        "quarantine.release",
+        ident,
+        "asked the producer",
+    )
+
+
+async def test_who_may_not_decide_sees_the_message_and_no_more(browser: Browser, world: World) -> None:
+    """Somebody who may only read can look, and is offered nothing else."""
+    await waiting(world)
+    async with browsing(browser, world) as page:
+        await log_in(page, world.key_of("c12"))
+        row = page.get_by_role("row", name="chart/harbor")
+        await expect(row.get_by_role("button", name="Show")).to_be_visible()
+        await expect(row.get_by_role("button", name="Release…")).to_have_count(0)
+        await expect(row.get_by_role("button", name="Discard…")).to_have_count(0)
