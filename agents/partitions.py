@@ -4,9 +4,9 @@ Owning a partition is always the same five steps, whether it was just assigned, 
 
     fence (init the transactional id) -> restore the stores to the changelogs' ends -> read the marker -> seek -> run the actor
 
-Fencing comes before the changelogs' ends are read: behind those ends nobody else can append. After `Fenced` the task waits until the
-group has had time to notice before it takes the partition back: of two workers that both believe they own it, the one whose generation
-is over learns so from its next heartbeat and loses the partition; the other starts again from the marker. Nothing is written meanwhile.
+Fencing comes before the changelogs' ends are read: behind those ends nobody else can append. After `Fenced` the task asks the group before
+it takes the partition back. Of two workers that both believe they own it, the one whose generation is over is told so, and waits to
+lose the partition; the other starts again from the marker.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class Positions(Flow, Protocol):
 
     async def seek(self, positions: Mapping[TP, int]) -> None:
         """Fetch these from there, and start fetching."""
+
+    async def is_member(self) -> bool:
+        """Whether the group says that this worker's assignment is in force; False when it does not say."""
 
 
 class Partitions:
@@ -159,15 +162,17 @@ class Partitions:
 
     async def _own(self, partition: int) -> None:
         me, clock_s = asyncio.current_task(), asyncio.get_running_loop().time
-        pause_s = 0.1
+        pause_s, was_fenced = 0.1, False
         while self._owners.get(partition) is me:
             started_s = clock_s()
             try:
-                await self._serve(partition)
+                if not was_fenced or await self._positions.is_member():
+                    was_fenced = False
+                    await self._serve(partition)
             except Fenced as exc:
-                log.warning("partition was taken over by another worker; waiting for the group to say so", partition=partition)
+                was_fenced = True
+                log.warning("partition was taken over by another worker; asking the group whose it is", partition=partition)
                 metrics.UNIT_ABORTS.labels("fenced").inc()
-                pause_s = max(pause_s, self._settings.kafka.session_timeout_s / 2)
                 log.debug("fenced", error=str(exc))
             except SyncMasterError as exc:
                 metrics.UNIT_ABORTS.labels("log").inc()

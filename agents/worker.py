@@ -108,6 +108,9 @@ class SharedConsumer:
         await consumer.seek_wait(tps)
         consumer.resume_partitions(set(tps))
 
+    async def is_member(self) -> bool:
+        return await self._app.consumer.is_member()
+
     def rewind(self, topic: str, partition: int, offset: int) -> None:
         task = asyncio.ensure_future(self.seek({TP(topic, partition): offset}))
         self._rewinds.add(task)

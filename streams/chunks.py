@@ -182,6 +182,17 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         await consumer.commit({tp: OffsetAndMetadata(offset, "") for tp, offset in known.items() if tp in assigned})
         return True
 
+    async def is_member(self) -> bool:
+        """A heartbeat of its own: whether the group's generation is still the one that this consumer has joined."""
+        return bool(await self.call_thread(self._beat))
+
+    async def _beat(self) -> bool:
+        try:
+            return bool(await self._ensure_consumer()._coordinator._do_heartbeat())
+        except kafka_errors.KafkaError as exc:
+            AWAY.warning(log, "kafka", "the group does not answer", error=repr(exc))
+            return False
+
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
         """Tell aiokafka itself; Faust's own pause only leaves fetched records lying."""
 
@@ -237,6 +248,9 @@ class ChunkConsumer(driver.Consumer):
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
         await self._thread.pause_fetching(tps)
+
+    async def is_member(self) -> bool:
+        return await self._thread.is_member()
 
     # -- back-pressure: a full mailbox takes only its own topic-partition out of the fetch -------------------------------------
 

@@ -115,6 +115,13 @@ class Consumer:
         self._news: dict[TP, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.partitions: Partitions | None = None
+        self.ask_group: Callable[[], bool] = lambda: False
+
+    async def is_member(self) -> bool:
+        try:
+            return await self._wire.ask(self.ask_group)
+        except Lost:
+            return False
 
     async def seek(self, positions: Mapping[TP, int]) -> None:
         await asyncio.sleep(self._wire.latency_s())
@@ -285,6 +292,7 @@ class Worker:
             clock=clock.now_ms,
         )
         self.consumer.partitions = self.partitions
+        self.consumer.ask_group = lambda: self._group.heartbeat(self.name, self._generation)
         self.has_left = False
         self.revoke_s_max = 0.0
         self._generation = 0

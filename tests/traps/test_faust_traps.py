@@ -107,3 +107,14 @@ async def test_a_worker_that_is_stopped_leaves_the_group_at_once(kafka: Kafka, t
     async with running(settings_for(tmp_path / "two", kafka.bootstrap, topic_prefix)) as app:
         await wait_until(lambda: len(app.partitions.served) == 2, "the second serves both", timeout_s=5.5)
         assert app.partitions.served[0].marker.events == ends[0]
+
+
+async def test_a_generation_that_is_over_is_told_by_the_group(kafka: Kafka, tmp_path: Path, topic_prefix: str) -> None:
+    """A worker that was away for longer than its session does not take itself for the owner: the group is asked, not the clock."""
+    settings = settings_for(tmp_path, kafka.bootstrap, topic_prefix)
+    await write_events(settings, _events(2))
+    async with running(settings) as app:
+        await wait_until(lambda: len(app.partitions.served) == 2, "both partitions are served")
+        assert await app.consumer.is_member()
+        app.consumer._thread._ensure_consumer()._coordinator.generation -= 1
+        assert not await app.consumer.is_member()

@@ -10,6 +10,7 @@ import pytest
 
 from agents.partitions import Partitions
 from agents.rules import Rules
+from streams.errors import Fenced
 from tables.store import Stores
 from tests.brokers import orbit
 from tests.holding import nothing_held
@@ -52,6 +53,56 @@ async def serving(tmp_path: Path) -> tuple[Partitions, FakeActor, FakeSink]:
     partitions._actors[0] = actor  # type: ignore[assignment]
     partitions._owners[0] = asyncio.create_task(actor.stopped.wait())  # type: ignore[assignment]
     return partitions, actor, sink
+
+
+class FakePositions:
+    """The group, as the consumer sees it."""
+
+    def __init__(self) -> None:
+        self.is_ours = False
+        self.asked = asyncio.Event()
+
+    async def is_member(self) -> bool:
+        self.asked.set()
+        return self.is_ours
+
+
+class FencedWriter:
+    """Somebody else has the partition."""
+
+    async def init(self) -> None:
+        raise Fenced("as told")
+
+
+async def test_a_fenced_worker_takes_its_partition_back_only_when_the_group_says_so(tmp_path: Path) -> None:
+    """Two workers that both believe they own a partition do not fence each other in turn: the group settles it."""
+    settings, positions, made = orbit(tmp_path), FakePositions(), list[str]()
+
+    def make_writer(ident: str) -> Any:
+        made.append(ident)
+        return FencedWriter()
+
+    unused: Any = None
+    partitions = Partitions(
+        settings,
+        rules=Rules(settings),
+        stores=Stores(tmp_path / "stores"),
+        positions=positions,  # type: ignore[arg-type]
+        sinks={},
+        watch=nothing_held(),
+        make_writer=make_writer,
+        make_reader=unused,
+    )
+    await partitions.assign({0}, set())
+    for _ in range(2):
+        positions.asked.clear()
+        await asyncio.wait_for(positions.asked.wait(), 5)
+    assert len(made) == 1
+    positions.is_ours = True
+    async with asyncio.timeout(5):
+        while len(made) < 2:
+            await asyncio.sleep(0.01)
+    await partitions.aclose(1)
 
 
 async def test_attempts_under_way_end_before_a_partition_is_let_go(serving: tuple[Partitions, FakeActor, FakeSink]) -> None:
