@@ -13,8 +13,9 @@ from gateway.auth import Keyring
 from gateway.context import Context
 from gateway.openapi import build_openapi
 from gateway.problems import Problem, problem_for
-from gateway.registry import CONTEXT, KEYRING, Registry, add_routes
+from gateway.registry import CONTEXT, KEYRING, Registry
 from gateway.routes import alerts, artifacts, audit, authz, components, events, holds, keys, quarantine, status, sync
+from gateway.serving import add_routes
 from streams import metrics
 
 _log = structlog.get_logger(__name__)

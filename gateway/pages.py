@@ -19,7 +19,8 @@ from gateway.auth import require_own_origin
 from gateway.operations.holds import may_release
 from gateway.operations.status import get_status
 from gateway.problems import Problem
-from gateway.registry import KEYRING, Call, Registry, read_body
+from gateway.registry import KEYRING, Call, Registry
+from gateway.serving import read_body
 from gateway.sessions import SESSION_COOKIE, SESSION_S
 
 routes = Registry("page")

@@ -6,7 +6,8 @@ from gateway import tokens
 from gateway.operations import events
 from gateway.problems import Problem
 from gateway.questions import EventQuery
-from gateway.registry import Call, Registry, Reply, read_body
+from gateway.registry import Call, Registry, Reply
+from gateway.serving import read_body
 from gateway.views import EventsTaken, EventView
 from streams.codec import door_headers
 from streams.events import Incoming
