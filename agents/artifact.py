@@ -75,6 +75,7 @@ class Mailbox:
         """`may_go_back`: taking records again does no harm, because they have identities that dedup knows."""
         self.topic = topic
         self.next_offset = position  # the first offset not yet taken
+        self.taken = position  # what has gone into turns; beyond the last record of the turn where only markers follow
         self._may_go_back = may_go_back
         self._has_begun = False
         self._partition = partition
@@ -134,13 +135,13 @@ class Mailbox:
     def take(self, records_max: int, bytes_max: int) -> list[Any]:
         """Records of the first chunk, and of those behind it as far as they stay within a chunk's bounds together."""
         chunk = self._chunks.popleft()
-        records = chunk.records
+        records, self.taken = chunk.records, chunk.behind
         room = bytes_max - chunk.value_bytes if self._chunks else 0
         while self._chunks and len(records) + len(self._chunks[0].records) <= records_max:
             room -= self._chunks[0].value_bytes
             if room < 0:
                 break
-            records = records + self._chunks.popleft().records
+            records, self.taken = records + self._chunks[0].records, self._chunks.popleft().behind
         if self._is_full and len(self._chunks) <= self._chunks_max // 2:
             self._is_full = False
             self._flow.drained(self.topic, self._partition)
@@ -179,6 +180,7 @@ class ArtifactActor:
         self._overlay = Overlay(store)
         self._events = Mailbox(topics.events, partition, marker.events, worker.mailbox_chunks_max, flow, may_go_back=True)
         self._commands = Mailbox(topics.commands, partition, marker.commands, worker.mailbox_chunks_max, flow)
+        self._read: dict[str, int] = {}  # what is in the state, and the transactions' markers behind it
         self._receipts: deque[Receipt] = deque()
         self._worker = worker
         self._pace = Pace(worker.turn_interval_s)
@@ -217,7 +219,8 @@ class ArtifactActor:
 
     def positions(self) -> dict[str, int]:
         """The next offset of each topic that is not in the state yet."""
-        return {self._topics.events: self.marker.events, self._topics.commands: self.marker.commands}
+        known = {self._topics.events: self.marker.events, self._topics.commands: self.marker.commands}
+        return {topic: max(position, self._read.get(topic, 0)) for topic, position in known.items()}
 
     # -- the committed state, for sink actors ----------------------------------------------------------------------------------
 
@@ -298,6 +301,7 @@ class ArtifactActor:
         self.store.write(self._batch(outcome, offsets, now_ms))
         self._overlay.committed()
         self.marker = outcome.marker
+        self._read = {mailbox.topic: mailbox.taken for mailbox in (self._events, self._commands)}
         self.moved_at_s = monotonic()
         if outcome.holds:
             self._watch.announce(outcome.holds)

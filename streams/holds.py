@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from streams.control import Hold
 from streams.settings import glob
@@ -28,9 +28,12 @@ class Holds:
             if not hold.artifacts or any("*" in pattern for pattern in hold.artifacts):
                 self._others.append(number)
         self._patterns = {number: _patterns(self._holds[number]) for number in self._others}
-        #: Stands for the set; "" for the empty one.
-        self.hash = hashlib.sha256(repr(self._holds).encode()).hexdigest()[:16] if self._holds else ""
         self.blocks = lru_cache(maxsize=_CACHED_PAIRS_MAX)(self._blocks)
+
+    @cached_property
+    def hash(self) -> str:
+        """Stands for the set; "" for the empty one."""
+        return hashlib.sha256(repr(self._holds).encode()).hexdigest()[:16] if self._holds else ""
 
     def __bool__(self) -> bool:
         return bool(self._holds)

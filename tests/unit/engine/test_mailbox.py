@@ -145,3 +145,5 @@ async def test_markers_of_transactions_are_no_holes() -> None:
     assert box.offer(two)
     assert not box.offer(three)
     assert flow.asked == [("rewind", 4)]
+    box.take(records_max=9, bytes_max=1000)
+    assert box.taken == 4
