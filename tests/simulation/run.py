@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 import structlog
 
@@ -336,11 +337,12 @@ def _run(schedule: Schedule) -> Runner:
 
 @contextmanager
 def _own_randomness(seed: int) -> Iterator[None]:
-    """Jitter comes from the module `random`."""
+    """Jitter comes from the module `random`, names of consumers and bridges from `uuid4`."""
     before = random.getstate()
     random.seed(seed)
     try:
-        yield
+        with patch("uuid.uuid4", lambda: UUID(int=random.getrandbits(128))):
+            yield
     finally:
         random.setstate(before)
 
