@@ -29,8 +29,9 @@ from streams.ingress import Ingress
 from tables.audit_record import Outcome as Word
 from tables.model import Kept, Lot, Quarantined
 
-#: Entries that one turn judges again, of all artifacts together.
+#: What one turn judges again, of all queues together. The bytes are looked at between two queues, of which none is larger than 1 MiB.
 DRAINED_PER_TURN_MAX = 200
+DRAINED_BYTES_PER_TURN_MAX = 4 << 20
 
 
 def release(state: TurnState, command: Command, artifact: str, audit_id: str) -> None:
@@ -66,13 +67,17 @@ def discard(state: TurnState, command: Command, artifact: str, audit_id: str) ->
 
 def drain(state: TurnState) -> None:
     """Judge the next entries of the queues that nothing holds up any more, of each as many. Whoever had a turn goes to the end."""
-    artifacts = sorted(islice(state.overlay.draining, DRAINED_PER_TURN_MAX))
+    artifacts, drained_bytes = sorted(islice(state.overlay.draining, DRAINED_PER_TURN_MAX)), 0
     for artifact in artifacts:
-        _drain(state, artifact, DRAINED_PER_TURN_MAX // len(artifacts))
+        drained_bytes += _drain(state, artifact, DRAINED_PER_TURN_MAX // len(artifacts))
+        if drained_bytes > DRAINED_BYTES_PER_TURN_MAX:
+            return
 
 
-def _drain(state: TurnState, artifact: str, entries_max: int) -> None:
+def _drain(state: TurnState, artifact: str, entries_max: int) -> int:
+    """How many bytes were judged."""
     lot, count = state.overlay.lots[artifact], 0
+    queued_bytes = lot.queued_bytes
     for ident, entry in islice(state.overlay.queue(artifact), entries_max):
         count += 1
         lot = _shortened(lot, entry)
@@ -80,9 +85,11 @@ def _drain(state: TurnState, artifact: str, entries_max: int) -> None:
         if finding is not None:
             lot = _parked(state, lot, ident, finding)
             break
+    drained_bytes = queued_bytes - lot.queued_bytes
     if not lot.front and count < entries_max:  # that was all, whatever the lot says
         lot = replace(lot, queued=0, queued_bytes=0)
     _put_lot(state, artifact, lot)
+    return drained_bytes
 
 
 def _judge_again(state: TurnState, artifact: str, ident: str, entry: Quarantined, command: str) -> Finding | None:

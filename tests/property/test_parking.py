@@ -225,7 +225,7 @@ def number_of(body_base64: str) -> int:
     return int(json.loads(base64.b64decode(body_base64))["id"])
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=6, max_size=40), st.integers(1, 2))
 def test_order_holds_and_nothing_is_lost(script: list[tuple[str, Any]], drained_per_turn_max: int) -> None:
     """After every step the quarantine, what was accepted and in which order, and all counts are as the model says."""

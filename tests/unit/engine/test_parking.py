@@ -228,6 +228,22 @@ def test_a_long_queue_is_drained_some_entries_with_each_turn(partition: Partitio
     assert (partition.overlay.draining, partition.overlay.lots, partition.marker.parked.artifacts) == ({}, {}, 0)
 
 
+def test_a_turn_drains_so_many_bytes_and_leaves_the_other_queues_to_the_next(
+    partition: Partition, door: Door, monkeypatch: Any
+) -> None:
+    """Large events of many artifacts do not make one huge transaction; nobody is forgotten."""
+    monkeypatch.setattr(agents.release, "DRAINED_BYTES_PER_TURN_MAX", 10)
+    for name in ("a", "b"):
+        partition.turn(door(name, "1.0.0", "urn:bad"), door(name, "1.1.0"), door(name, "1.2.0"))
+    monkeypatch.setattr(agents.release, "DRAINED_PER_TURN_MAX", 2)
+    for artifact in (A, B):
+        partition.command("quarantine.discard", artifact, partition.waiting(artifact)[0])
+    partition.turn()
+
+    assert (versions(partition), versions(partition, B)) == (["1.1.0", "1.2.0"], ["1.1.0", "1.2.0"])
+    assert partition.overlay.draining == {}
+
+
 def test_a_thousand_events_queue_and_the_next_is_refused(partition: Partition, door: Door) -> None:
     """The bound counts what waits behind the offender; the reason says so, and the refused event leaves nothing."""
     partition.turn(door("a", "1.0.0", "urn:bad"), *(door("a", f"2.{n}.0") for n in range(1001)))
