@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from agents import sync_state
@@ -18,14 +20,27 @@ from streams.commands import Command, CommandVerb, about_principal
 from tables.audit_record import Outcome as Word
 from tables.model import Head
 
+log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(Command).decode
 
 
 def take_command(state: TurnState, record: Any) -> None:
     state.marker.commands = record.offset + 1
-    command = _decode(record.value)
+    key, audit_id = record.key.decode(errors="replace"), f"commands-{state.partition}-{record.offset}"
+    try:
+        command = _decode(record.value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        _not_understood(state, record, key, audit_id, exc)
+        return
     state.commands[command.verb] += 1
-    _HANDLERS[command.verb](state, command, record.key.decode(), f"commands-{state.partition}-{record.offset}")
+    _HANDLERS[command.verb](state, command, key, audit_id)
+
+
+def _not_understood(state: TurnState, record: Any, key: str, audit_id: str, why: Exception) -> None:
+    """Of a gateway that is newer than this worker, or somebody else's. It costs only itself; its bytes stay in [commands]."""
+    digest = f"sha256:{hashlib.sha256(record.value or b'').hexdigest()}"
+    log.error("a command is not understood; is a gateway newer than this worker? Ask for it again after the upgrade", at=audit_id)
+    state.audit.add(audit_id, Word.COMMAND, key, code="command.not_understood", detail=str(why)[:200], digest=digest)
 
 
 def _sync(state: TurnState, command: Command, artifact: str, audit_id: str) -> None:

@@ -51,6 +51,15 @@ def delivered(artifact: str, component: str, head: Head, **changes: Any) -> Rece
     return msgspec.structs.replace(receipt, **changes)
 
 
+@pytest.mark.parametrize("value", [b"", b"{", b"\xff", b'{"id":"x","verb":"from-the-future","principal":"p","at_ms":1}'])
+def test_a_command_that_is_not_understood_costs_only_itself(partition: Partition, value: bytes) -> None:
+    """A gateway may be newer than the worker: the command is audited with its digest, and those behind it are carried out."""
+    partition.turn(record(0, chart_event("a", "1.0.0")))
+    partition.turn(commands=[FakeRecord(0, b"chart/a", value, ()), command(1, "chart/a")])
+    assert [(r.code, bool(r.digest)) for r in partition.audit[-2:]] == [("command.not_understood", True), ("sync", False)]
+    assert partition.marker.commands == 2
+
+
 def test_an_accepted_event_makes_the_head_and_sets_every_routed_component_behind(partition: Partition) -> None:
     """The first event of an artifact: generation 1, and each component that the routes name desires it."""
     partition.turn(record(0, chart_event("argo-cd", "1.0.0")))
