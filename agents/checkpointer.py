@@ -16,7 +16,7 @@ import structlog
 from nacl.signing import SigningKey
 
 from agents.clock import Clock, wall_ms
-from streams.errors import SyncMasterError
+from streams.errors import Fenced, SyncMasterError
 from streams.log_transaction import Append, TransactionalWriter
 from streams.logs import AWAY
 from streams.record_batch import Record
@@ -124,6 +124,8 @@ class Checkpointer:
             self._unpublished[partition] = checkpoint
         except SyncMasterError as exc:
             kept.writer = None
+            if not isinstance(exc, Fenced):
+                kept.tried = 0
             AWAY.warning(log, "kafka", "an audit checkpoint could not be written; the next one is tried", error=str(exc))
 
     async def _publish(self) -> None:

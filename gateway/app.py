@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway import pages
+from gateway import audit_page, pages
 from gateway.auth import Keyring
 from gateway.context import Context
 from gateway.openapi import build_openapi
@@ -33,6 +33,7 @@ REGISTRIES: list[Registry] = [
     keys.routes,
     status.routes,
     pages.routes,
+    audit_page.routes,
 ]
 #: A batch may be larger than one event; each event of it is bounded by limits.event_bytes_max.
 BODY_BYTES_MAX = 4 << 20

@@ -28,6 +28,7 @@ HTML = "text/html"
 _HERE = Path(__file__).parent
 _FORM = "application/x-www-form-urlencoded"
 _FIELDS_MAX = 10
+_PAGES = ("/", "/audit")
 _POLICY = (
     "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -57,7 +58,7 @@ async def show_status(call: Call) -> web.Response:
     releasable = {hold.id for hold in status.holds if may_release(call.known, hold.artifacts, hold.component)}
     kept = {entry.artifact for entry in status.quarantine.shown}
     decidable = {artifact for artifact in kept if call.known.may("quarantine", Resource(artifact=artifact))}
-    return _html("status.html", 200, {}, status=status, releasable=releasable, decidable=decidable, principal=call.principal)
+    return html_page("status.html", 200, {}, status=status, releasable=releasable, decidable=decidable, principal=call.principal)
 
 
 @routes.post("/login", verbs=(), status=303, produces=HTML, accepts=(_FORM,), refusals=(401, 403))
@@ -98,16 +99,17 @@ async def _key_of_form(request: web.Request) -> str:
 
 def login_page(reason: str = "") -> web.Response:
     """Says 401 like any answer without a key, and how to give one."""
-    return _html("login.html", 401, {"WWW-Authenticate": 'Bearer realm="syncmaster"'}, reason=reason)
+    return html_page("login.html", 401, {"WWW-Authenticate": 'Bearer realm="syncmaster"'}, reason=reason)
 
 
 def page_for(request: web.Request, problem: Problem) -> web.Response | None:
     """The login form, for a person with a browser who has no valid session."""
     wants_html = HTML in request.headers.get("Accept", "")
-    return login_page() if problem.status == 401 and request.path == "/" and wants_html else None
+    return login_page() if problem.status == 401 and request.path in _PAGES and wants_html else None
 
 
-def _html(template: str, code: int, headers: dict[str, str], **values: Any) -> web.Response:
+def html_page(template: str, code: int, headers: dict[str, str], **values: Any) -> web.Response:
+    """A template with style and script under a nonce, and a policy that allows nothing else."""
     nonce = secrets.token_urlsafe(16)
     text = _templates.get_template(template).render(nonce=nonce, assets=_ASSETS, **values)
     policy = {"Content-Security-Policy": _POLICY.format(nonce=nonce)}

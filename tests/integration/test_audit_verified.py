@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from gateway.local.kafka import Kafka
 from tables.audit_checkpoint import Checkpoint, trust_of
@@ -62,6 +63,12 @@ async def test_audit_is_whole_after_kills_and_not_after_tampering(cluster: Clust
     whole, report = await audit(cluster, "verify")
     assert whole, report
 
+    await _delete_beginning(cluster, partition=2)
+    whole, report = await audit(cluster, "verify")
+    assert whole, report
+    assert report["first"]["2"] > 0
+    assert "retention has deleted what was before" in report["notes"][0]
+
     await _write_again(cluster, partition=1, seq=2)
     whole, report = await audit(cluster, "verify")
     assert not whole
@@ -103,6 +110,17 @@ async def _check_witness(cluster: Cluster, file: Path) -> None:
     kept.write_bytes(msgspec.json.encode(msgspec.structs.replace(newest, seq=newest.seq - 1)))
     whole, report = await audit(cluster, "verify", str(file), "--checkpoints", str(kept))
     assert (whole, report["faults"][0]["kind"]) == (False, "forged")
+
+
+async def _delete_beginning(cluster: Cluster, partition: int) -> None:
+    """As retention does it, a segment at a time."""
+    topic = cluster.readings.topics.audit
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(20)})
+    finally:
+        await admin.close()
 
 
 async def _write_again(cluster: Cluster, partition: int, seq: int) -> None:
