@@ -37,7 +37,7 @@ class AlertReader:
             session_timeout_ms=int(kafka.session_timeout_s * 1000),
             heartbeat_interval_ms=int(kafka.session_timeout_s * 1000 / 3),
             max_poll_interval_ms=_BETWEEN_POLLS_S_MAX * 1000,
-            metadata_max_age_ms=60_000,
+            metadata_max_age_ms=5_000,  # at a first start the topic is made a moment later
         )
 
     async def start(self) -> None:

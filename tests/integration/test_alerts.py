@@ -134,3 +134,18 @@ async def test_an_alertmanager_that_is_away_is_waited_for(cluster: Cluster) -> N
     cluster.alertmanager.answers = []
     await cluster.gateway()
     await wait_for(lambda: cluster.told == ["c4"])
+
+
+async def test_a_gateway_that_is_there_before_the_topic(cluster: Cluster) -> None:
+    """At a first start the gateway may be quicker than whoever makes the topics; it forwards all the same."""
+    prefix = f"{cluster.settings.kafka.topic_prefix}-first"
+    kafka = cluster.settings.kafka.model_copy(update={"topic_prefix": prefix})
+    cluster.settings = cluster.settings.model_copy(update={"kafka": kafka})
+    await cluster.gateway()
+    await asyncio.sleep(1.0)  # it has looked for the topic, and found none
+    await ensure_topics(cluster.settings)
+    log = AlertLog(cluster.settings)
+    log.tell(stream_alert(STREAM_LOST, "c4", "lost"))
+    task = asyncio.create_task(log.run())
+    await wait_for(lambda: cluster.told == ["c4"])
+    task.cancel()
