@@ -7,6 +7,7 @@ nothing, so a hold is in effect everywhere one lease after it could first be rea
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -18,6 +19,7 @@ from streams.holds import Holds
 LEASE_S = 0.7
 #: A transaction's records can be read a little later than its commit is answered.
 _READABLE_S = 1.0
+_LOOK_S = 0.02
 
 #: What holds while nobody knows what does: everything.
 UNKNOWN = Holds([Hold("unknown", "halt", reason="the control topic cannot be read; is the log away, or this worker too slow?")])
@@ -34,19 +36,31 @@ class Control(Protocol):
 
     def is_fresh(self, lease_s: float) -> bool: ...
 
-    async def wait_fresh(self, lease_s: float) -> None: ...
-
 
 class HoldWatch:
-    """`on_change` is called whenever other holds than before are in effect; it must not block."""
+    """`on_change` is called whenever other holds than before are in effect; it must not block.
 
-    def __init__(self, control: Control, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+    The control topic may be followed on another thread (`streams/control_thread.py`); then `tell` brings the calls to where they belong.
+    What is read is compiled there, before it counts as known. So whoever asks first whether that is current, and then what it is, never
+    acts on something older.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        tell: Callable[[Callable[[], None]], object] = lambda callback: callback(),
+    ) -> None:
         self._control = control
         self._clock_s = clock_s
+        self._tell = tell
+        self._compiling = threading.Lock()
+        self._known = tuple(control.holds.values())
         self._announced: dict[str, tuple[Hold, float]] = {}
-        self._holds = Holds(control.holds.values())
+        self._holds = Holds(self._known)
         self.on_change: list[Callable[[], None]] = []
-        control.on_change.append(self._compile)
+        control.on_change.append(self._read)
 
     def is_current(self) -> bool:
         return self._control.is_fresh(LEASE_S)
@@ -69,24 +83,31 @@ class HoldWatch:
 
     async def wait_current(self, timeout_s: float) -> None:
         """Until the lease is held; at most so long."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._control.wait_fresh(LEASE_S)
-        except TimeoutError:
-            return
+        until_s = self._clock_s() + timeout_s
+        while not self.is_current() and self._clock_s() < until_s:
+            await asyncio.sleep(_LOOK_S)
 
     def announce(self, holds: Iterable[Hold]) -> None:
         """A turn has committed these: they are in effect here before they come back from the log."""
         now_s = self._clock_s()
-        self._announced |= {hold.id: (hold, now_s) for hold in holds}
+        with self._compiling:
+            self._announced |= {hold.id: (hold, now_s) for hold in holds}
+        self._compile()
+
+    def _read(self) -> None:
+        """On the thread of whoever follows the topic."""
+        self._known = tuple(self._control.holds.values())
         self._compile()
 
     def _compile(self) -> None:
-        known, until_s = self._control.holds, self._control.fresh_at - _READABLE_S
-        # From when it could be read on, what is read decides: it may have been released since.
-        self._announced = {i: (hold, at_s) for i, (hold, at_s) in self._announced.items() if i not in known and at_s > until_s}
-        holds = Holds([*known.values(), *(hold for hold, _ in self._announced.values())])
-        if holds != self._holds:
-            self._holds = holds
+        with self._compiling:
+            before, self._holds = self._holds, self._compiled()
+        if before != self._holds:
             for callback in self.on_change:
-                callback()
+                self._tell(callback)
+
+    def _compiled(self) -> Holds:
+        """From when something announced could be read on, what is read decides: it may have been released since."""
+        known, until_s = {hold.id for hold in self._known}, self._control.fresh_at - _READABLE_S
+        self._announced = {i: (hold, at_s) for i, (hold, at_s) in self._announced.items() if i not in known and at_s > until_s}
+        return Holds([*self._known, *(hold for hold, _ in self._announced.values())])

@@ -29,6 +29,7 @@ from streams import log_transaction
 from streams.audit_stream import CheckpointPublisher
 from streams.chunks import ChunkSchema, ChunkTransport
 from streams.control_reader import ControlReader
+from streams.control_thread import ControlThread
 from streams.ed25519 import signing_key
 from streams.log_reader import TP, LogReader
 from streams.log_transaction import TransactionalWriter
@@ -137,7 +138,7 @@ class SyncApp(faust.App):
     partitions: Partitions
     sinks: dict[str, SinkActor]
     positions: SharedConsumer
-    control: ControlReader
+    control: ControlThread
     watch: HoldWatch
     checkpointer: Checkpointer | None
 
@@ -153,9 +154,10 @@ class SyncApp(faust.App):
         kafka, worker = self.settings.kafka, self.settings.worker
         self._log_client = await log_transaction.connect(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s)
         self.positions = SharedConsumer(self)
-        self.control = ControlReader(kafka)
-        await self.control.start()
-        self.watch = HoldWatch(self.control)
+        control = ControlReader(kafka)
+        self.watch = HoldWatch(control, tell=asyncio.get_running_loop().call_soon_threadsafe)
+        self.control = ControlThread(control)
+        self.control.start()
         rules = Rules(self.settings)
         self.sinks = self._make_sinks(rules)
         for sink in self.sinks.values():

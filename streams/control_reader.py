@@ -132,6 +132,10 @@ class ControlReader:
                 await self._follow(reader)
             except Retriable as exc:
                 AWAY.warning(_log, "kafka", "the control topic cannot be read; trying again", error=str(exc))
+            except Exception:
+                _log.exception(
+                    "the control topic cannot be read, for a reason that nobody foresaw; trying again. Please report this"
+                )
             finally:
                 await reader.aclose()
             await asyncio.sleep(pause_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from itertools import count
@@ -16,31 +15,15 @@ class FakeControl:
     def __init__(self) -> None:
         self.holds: dict[str, Hold] = {}
         self.on_change: list[Callable[[], None]] = []
-        self._known = True
-        self._became_known = asyncio.Event()
+        self.is_known = True
         self._numbers = count(1)
 
     @property
     def fresh_at(self) -> float:
-        return time.monotonic() if self._known else float("-inf")
-
-    @property
-    def is_known(self) -> bool:
-        return self._known
-
-    @is_known.setter
-    def is_known(self, known: bool) -> None:
-        self._known = known
-        if known:
-            self._became_known.set()
-            self._became_known = asyncio.Event()
+        return time.monotonic() if self.is_known else float("-inf")
 
     def is_fresh(self, lease_s: float) -> bool:
-        return self._known
-
-    async def wait_fresh(self, lease_s: float) -> None:
-        if not self._known:
-            await self._became_known.wait()
+        return self.is_known
 
     def hold(self, *artifacts: str, component: str = "", **fields: Any) -> str:
         ident = f"h{next(self._numbers)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.hold_watch import LEASE_S, HoldWatch
 from gateway.local.kafka import Kafka
 from streams.commands import Command
 from streams.control import ApiKey, Hold
 from streams.control_log import ControlLog
 from streams.control_reader import ControlReader
+from streams.control_thread import ControlThread
 from streams.errors import Fatal, Retriable
 from streams.log_reader import TP, LogReader
 from streams.log_transaction import Append, TransactionalWriter, connect
@@ -176,3 +179,21 @@ async def test_a_reader_begins_with_what_was_decided_before(settings: Settings, 
     await log.decide(HOLD, commands=[COMMAND])
     async with following(settings) as reader:
         assert (list(reader.holds), reader.is_fresh(5)) == (["h1"], True)
+
+
+async def test_a_busy_loop_does_not_make_knowledge_old(settings: Settings, log: ControlLog) -> None:
+    """Followed on a thread of its own, the topic is known lately even while the loop does nothing else; callbacks run on the loop."""
+    control = ControlReader(settings.kafka)
+    watch = HoldWatch(control, tell=asyncio.get_running_loop().call_soon_threadsafe)
+    told: list[threading.Thread] = []
+    watch.on_change.append(lambda: told.append(threading.current_thread()))
+    async with contextlib.aclosing(ControlThread(control)) as thread:
+        thread.start()
+        await eventually(watch.is_current)
+        time.sleep(2 * LEASE_S)
+        assert watch.is_current()
+        await log.decide(HOLD, commands=[COMMAND])
+        await eventually(lambda: bool(told))
+        assert watch.holds.blocks("chart/a", "c8") == HOLD
+        assert told == [threading.main_thread()]
+    assert not [running for running in threading.enumerate() if running.name == "control"]
