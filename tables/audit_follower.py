@@ -85,7 +85,7 @@ class AuditFollower:
         return {tp: max(self._index.next_offset(tp.partition), beginnings[tp]) for tp in self._tps}
 
     async def _apply(self, tp: TP, fetched: Fetched) -> None:
-        """In a thread: SQLite blocks, for about ten microseconds a record."""
+        """In a thread: SQLite blocks, for about thirty microseconds a record."""
         records = fetched.records
         for start in range(0, len(records), _BATCH_RECORDS):
             batch = records[start : start + _BATCH_RECORDS]

@@ -6,6 +6,7 @@ audit's. So all that the first two speak of is within the third, but for the mom
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from heapq import heappop, heappush
@@ -26,6 +27,7 @@ from tables.model import MARKER_KEY, Marker
 
 _STALLED_S = 30.0
 _COMMIT_SHOWS_S = 5.0
+_LOOK_AGAIN_S = 0.1
 _MARKER_WINDOW_RECORDS = 4096
 #: Checkpoints are handed out so many ahead: a worker that lost its partition may have written one late.
 _AHEAD_MAX = 1000
@@ -47,6 +49,7 @@ class AuditScan:
         self._records = LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s)
         self._others = LogReader(kafka.bootstrap, request_timeout_s=kafka.request_timeout_s)
         self._markers: dict[int, Anchor] = {}
+        self._promised: dict[int, int] = {}  # partition -> how many records somebody says there are
         self._checkpoints: dict[TP, tuple[int, int]] = {}
 
     async def __aenter__(self) -> AuditScan:
@@ -83,7 +86,8 @@ class AuditScan:
     async def _begin(self) -> None:
         changelogs = await self._spans(self._topics.changelog("artifacts"))
         for tp, span in changelogs.items():
-            self._markers[tp.partition] = await _marker(self._others, tp, *span)
+            self._markers[tp.partition] = marker = await _marker(self._others, tp, *span)
+            self._promised[tp.partition] = marker.seq
         self._checkpoints = await self._spans(self._topics.audit_checkpoints)
         audit = await self._spans(self._topics.audit)
         self.begin = Begin(
@@ -100,25 +104,27 @@ class AuditScan:
         return {tp: (begins[tp], ends[tp]) for tp in tps}
 
     async def _read_audit(self, partition: int) -> AsyncIterator[list[Stored]]:
-        """Up to the end there was, and a moment longer if the marker speaks of records that do not show yet."""
-        tp, next_seq = TP(self._topics.audit, partition), 0
-        end, deadline = self.begin.ends[partition], time.monotonic() + _COMMIT_SHOWS_S
-        position = self.begin.begins[partition]
+        """Up to the end there was, and a moment longer if marker or checkpoints speak of records that do not show yet."""
+        tp, next_seq, waited_s = TP(self._topics.audit, partition), 0, 0.0
+        position, end = self.begin.begins[partition], self.begin.ends[partition]
         while True:
             async for records in _read(self._records, tp, position, end):
                 stored = [Stored(partition, r.offset, _chain_header(r), r.value or b"") for r in records]
                 next_seq = (seq_of(stored[-1].value) or 0) + 1
                 yield stored
-            position = end
-            end = (await self._records.ends([tp]))[tp]
-            if next_seq >= self._markers[partition].seq or time.monotonic() > deadline:
+            if next_seq >= self._promised[partition] or waited_s > _COMMIT_SHOWS_S:
                 return
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            waited_s += _LOOK_AGAIN_S
+            position, end = end, (await self._records.ends([tp]))[tp]
 
     async def _read_checkpoints(self, partition: int) -> AsyncIterator[Checkpoint]:
         tp = TP(self._topics.audit_checkpoints, partition)
         async for records in _read(self._others, tp, *self._checkpoints[tp]):
             for record in records:
-                yield _checkpoint(record)
+                checkpoint = _checkpoint(record)
+                self._promised[partition] = max(self._promised[partition], checkpoint.seq)
+                yield checkpoint
 
 
 class _Ahead:

@@ -17,7 +17,7 @@ from gateway.cli.api import problems_told
 from gateway.cli.options import OutputFormat
 from streams import ed25519
 from streams.config_file import load_settings
-from streams.errors import ConfigError
+from streams.errors import ConfigError, Malformed
 from streams.settings import Settings
 from tables.audit_checkpoint import Checkpoint, Trust, TrustedKey, trust_of
 from tables.audit_export import LINE_BYTES_MAX, End, line, verify_lines
@@ -25,6 +25,7 @@ from tables.audit_report import Report, Verification
 from tables.audit_scan import AuditScan
 
 T = TypeVar("T")
+NOT_WHOLE, UNKNOWN = 1, 2
 Advance = Callable[[int, int], None]
 
 
@@ -43,7 +44,7 @@ def export_command(file: Path, config: Path | None, base_dir: Path | None) -> in
 
 
 def verify_live_command(keys: Sequence[str], config: Path | None, base_dir: Path | None, output: OutputFormat) -> int:
-    with problems_told():
+    with _verifying():
         settings = load_settings(config, os.environ, base_dir=base_dir)
         trust = _given(keys) if keys else trust_of(settings.audit)
         with _progress("verifying") as advance:
@@ -54,7 +55,7 @@ def verify_live_command(keys: Sequence[str], config: Path | None, base_dir: Path
 def verify_file_command(
     file: Path, keys: Sequence[str], config: Path | None, base_dir: Path | None, output: OutputFormat, *, kept: Path | None
 ) -> int:
-    with problems_told():
+    with _verifying():
         trust = _given(keys) if keys else _configured(config, base_dir)
         try:
             extra = [] if kept is None else _kept(kept)
@@ -63,6 +64,16 @@ def verify_file_command(
         except OSError as exc:
             raise ConfigError(f"cannot read {exc.filename} ({exc.strerror}); name a file that you may read") from exc
         return _tell(report, output)
+
+
+@contextmanager
+def _verifying() -> Iterator[None]:
+    """What could not be verified is no alarm: exit code 2. What is no audit any more is one: 1."""
+    try:
+        with problems_told():
+            yield
+    except SystemExit as exc:
+        raise SystemExit(NOT_WHOLE if isinstance(exc.__context__, Malformed) else UNKNOWN) from None
 
 
 def key_command(config: Path | None, base_dir: Path | None) -> int:
@@ -150,7 +161,7 @@ def _tell(report: Report, output: OutputFormat) -> int:
         print(json.dumps(msgspec.to_builtins(report) | {"whole": report.is_whole}, indent=2))
     else:
         print("\n".join(_sentences(report)))
-    return 0 if report.is_whole else 1
+    return 0 if report.is_whole else NOT_WHOLE
 
 
 def _sentences(report: Report) -> Iterator[str]:

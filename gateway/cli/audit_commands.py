@@ -40,7 +40,10 @@ def verify(
     base_dir: BaseDir = None,
     output: Output = "text",
 ) -> None:
-    """Exit 0 and the count if the audit is whole, else 1 and the first record that was altered, dropped, reordered or doubled."""
+    """Exit 0 and the count if the audit is whole, else 1 and the first record that was altered, dropped, reordered or doubled.
+
+    2 is neither: the log is away, or a file cannot be read.
+    """
     from gateway.cli.audit import verify_file_command, verify_live_command
 
     if file is None:

@@ -10,11 +10,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from gateway.local.kafka import Kafka
+from streams.errors import Retriable
 from streams.settings import Settings
 from streams.topic_admin import ensure_topics
 from streams.topics import Topics
 from tables.audit_follower import AuditFollower
 from tables.audit_record import AuditRecord, Outcome
+from tables.audit_scan import AuditScan
 from tables.audit_search import Question
 from tables.index import AuditIndex
 from tests.brokers import orbit
@@ -69,3 +71,11 @@ async def test_filled_and_filled_again(follower: AuditFollower, index: AuditInde
 
     await eventually(is_there, 30)
     assert len(index.search(Question(text="app-699"))) == PARTITIONS
+
+
+async def test_log_without_an_audit(tmp_path: Path, kafka: Kafka) -> None:
+    """A log that has no such topics cannot be verified, which is told and is no alarm."""
+    settings = orbit(tmp_path, kafka={"bootstrap": kafka.bootstrap, "topic_prefix": "nobody", "request_timeout_s": 2.0})
+    with pytest.raises(Retriable):
+        async with AuditScan(settings):
+            pass
