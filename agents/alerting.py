@@ -15,8 +15,15 @@ _NEXT_STEP = {
 }
 
 
+#: Of one rule in one turn: a policy that fits every event must not double the log. The audit has every one of them.
+ALERTS_PER_RULE_MAX = 50
+
+
 def tell(state: TurnState, arrival: Arrival, verdict: Verdict) -> None:
     """`id` is made from the event's position in the log, so a repetition tells the same thing again."""
+    state.told[verdict.rule] += 1
+    if state.told[verdict.rule] > ALERTS_PER_RULE_MAX:
+        return
     state.alerts.append(
         alert_record(
             Alert(

@@ -21,7 +21,7 @@ from agents.holds import halt
 from agents.log_outputs import log_records, settle_logs
 from agents.newest import is_beyond
 from agents.parking import keep, park, queue_behind
-from agents.policies import POLICY_FAILED, Case, Verdict
+from agents.policies import FINE, POLICY_FAILED, Case, Judgement, Verdict
 from agents.policies import judge as judge_by
 from agents.quarantine import names_of, quarantined
 from agents.routing import Target
@@ -96,9 +96,9 @@ def judge(state: TurnState, arrival: Arrival, waits: bool = True, waived: Sequen
         return None
     if waits and overlay.lots and queue_behind(state, arrival):
         return None
-    verdict = _verdict(state, arrival, head, version, waived) if course.policies else None
+    verdict, alerts = _judgement(state, arrival, head, version, waived) if course.policies else FINE
     if verdict is None:
-        _accept(state, arrival, head, version)
+        _accept(state, arrival, head, version, alerts)
         return None
     if verdict.action == "quarantine":
         return verdict
@@ -108,27 +108,31 @@ def judge(state: TurnState, arrival: Arrival, waits: bool = True, waived: Sequen
     return None
 
 
-def _verdict(
+def _judgement(
     state: TurnState, arrival: Arrival, head: Head | None, version: Version | None, waived: Sequence[str]
-) -> Verdict | None:
+) -> Judgement:
     """What the policies say. An event's time is that of its ingress, so that a repetition is judged alike; a released one's is now."""
     ingress = replace(arrival.ingress, ingress_ms=state.now_ms) if arrival.command else arrival.ingress
-    verdict, alerts = judge_by(arrival.course.policies, Case(arrival.event, arrival.incoming, ingress, head, version), waived)
-    for alert in alerts:
+    judgement = judge_by(arrival.course.policies, Case(arrival.event, arrival.incoming, ingress, head, version), waived)
+    verdict = judgement.verdict
+    for alert in judgement.alerts:
         tell(state, arrival, alert)
     if verdict is not None and (verdict.action != "refuse" or verdict.code == POLICY_FAILED):
         tell(state, arrival, verdict)
-    return verdict
+    return judgement
 
 
-def _accept(state: TurnState, arrival: Arrival, head: Head | None, version: Version | None) -> None:
+def _accept(
+    state: TurnState, arrival: Arrival, head: Head | None, version: Version | None, alerts: Sequence[Verdict] = ()
+) -> None:
     artifact, before, targets = arrival.event.artifact, "" if head is None else head.state, arrival.course.targets
     held = _held_logs(state, artifact.key, targets) if state.holds else ()
     head = accept(arrival, head, version, targets, held, state.overlay, state.now_ms, state.hlc.tick())
     _tell_logs(state, arrival, head, targets)
     if state.holds or state.marker.held:
         settle_logs(state, artifact.key, head, targets)
-    audit_event(state, arrival, Word.ACCEPTED, generation=head.generation, before=before, after=head.state)
+    told = f"alerts: {', '.join(alert.rule for alert in alerts)}" if alerts else ""
+    audit_event(state, arrival, Word.ACCEPTED, generation=head.generation, detail=told, before=before, after=head.state)
 
 
 def _known_version(head: Head | None, arrival: Arrival, overlay: Overlay) -> Version | None:

@@ -26,6 +26,7 @@ class TurnState:
         self.holds = holds  # in effect; those that this turn makes are added
         self.made_holds: list[Hold] = []
         self.alerts: list[Record] = []
+        self.told: Counter[str] = Counter()  # alerts by rule
         self.hlc = HybridClock(marker, rules.cluster, now_ms)
         self.audit = AuditTrail(marker, now_ms, rules.config_hash)
         self.marker = replace(marker, turn=marker.turn + 1, marks=dict(marker.marks))

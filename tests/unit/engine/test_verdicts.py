@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.alerting import ALERTS_PER_RULE_MAX
 from streams.alerts import decode_alert
 from tests.brokers import orbit
 from tests.events import chart_event, record
@@ -37,6 +38,21 @@ def test_a_verdict_that_somebody_should_see_is_an_alert(tmp_path: Path, action: 
     assert alert.next_step
     assert alert.labels["audit_id"] == there.audit[-1].id
     assert there.audit[-1].outcome.value == becomes
+
+
+def test_an_accepted_event_tells_which_policies_alerted(tmp_path: Path) -> None:
+    """Every decision carries the names of the policies that had something to say."""
+    there = partition(tmp_path, "alert")
+    there.turn(bad())
+    assert there.audit[-1].detail == "alerts: no-bad"
+
+
+def test_alerts_of_one_rule_are_bounded(tmp_path: Path) -> None:
+    """A policy that fits every event does not write an alert for each; the audit has all of them."""
+    there = partition(tmp_path, "alert")
+    events = [record(n, chart_event(f"a{n}", "1.0.0", source="urn:bad")) for n in range(ALERTS_PER_RULE_MAX + 10)]
+    assert len(there.turn(*events).alerts) == ALERTS_PER_RULE_MAX
+    assert sum(found.detail == "alerts: no-bad" for found in there.audit) == len(events)
 
 
 def test_a_refusal_is_no_alert(tmp_path: Path) -> None:
