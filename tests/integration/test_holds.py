@@ -23,7 +23,7 @@ from tests.readings import Arrived
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
-CHARTS_COUNT, VERSIONS, PER_S = 20, 80, 80.0
+CHARTS_COUNT, VERSIONS, PER_S = 20, 60, 80.0
 EVERY_VERSION = {f"chart/chart-{number}": [f"1.{version}.0" for version in range(VERSIONS)] for number in range(CHARTS_COUNT)}
 
 
