@@ -45,7 +45,7 @@ def list_quarantine(context: Context, query: QuarantineQuery, may_read: May) -> 
     """What may be read, by artifact key; of one artifact the malformed first, then what is parked, in the order in which it waits."""
     context.require_ready()
     wanted = QuarantineFilter(
-        prefix=query.prefix,
+        prefix=query.prefix or query.artifacts.partition("*")[0],
         key=None if query.artifacts == "*" else glob(query.artifacts),
         principal=query.principal,
         reason=query.reason,
