@@ -1,7 +1,8 @@
-"""`syncmaster audit`: export the audit, verify it (live, or a file of long ago), print the public key. What is verified: `tables/audit_report.py`."""
+"""`syncmaster audit`: ask, export, verify (live, or a file of long ago), print the public key. What is verified: `tables/audit_report.py`."""
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,32 @@ PublicKeys = Annotated[
     list[str] | None,
     typer.Option("--key", help="A public key that is trusted, or a file with one; default: the configuration's."),
 ]
+
+
+@audit.command("list")
+def list_records(
+    *,
+    artifact: Annotated[str, typer.Option(help="Its key; `*` matches any run of characters.")] = "",
+    principal: Annotated[str, typer.Option(help="Who.")] = "",
+    decision: Annotated[str, typer.Option(help="accepted, refused, quarantined, delivered, failed, command, …")] = "",
+    rule: Annotated[str, typer.Option(help="The rule that decided.")] = "",
+    since: Annotated[str, typer.Option(help="RFC 3339, e.g. 2026-11-23T12:00:00Z.")] = "",
+    until: Annotated[str, typer.Option(help="RFC 3339; before this moment.")] = "",
+    text: Annotated[str, typer.Option(help="Words of the record, or their beginnings.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    url: Url = None,
+    key_file: KeyFile = None,
+    config: Config = None,
+    output: Output = "text",
+) -> None:
+    """What happened, newest first, as a gateway's index has it."""
+    from gateway.cli.api import gateway_api, problems_told, show
+
+    asked = {"artifact": artifact, "principal": principal, "decision": decision, "rule": rule, "since": since, "until": until}
+    query = {name: value for name, value in (asked | {"text": text}).items() if value} | {"limit": str(min(limit, 1000))}
+    with problems_told():
+        items = islice(gateway_api(url, key_file, config).items("/v1/audit", query), limit)
+        show(items, ("at", "decision", "artifact", "principal", "rule", "code"), output)
 
 
 @audit.command()

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from gateway.cli.api import Api
 from gateway.cli.main import app
 from streams.ed25519 import public_text
 from tests.chains import KEY, OTHER_KEY, checkpoint, export, records
@@ -103,3 +104,18 @@ def test_public_key() -> None:
     Path("syncmaster.yaml").write_text("cluster: here\naudit: {signing_key: {file: signing.key}}\n")
     assert audit("key") == (0, f"{PUBLIC}\n")
     assert "1 signed" in audit("verify", "whole.jsonl")[1]
+
+
+def test_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a gateway answers is shown, so many at most; parts of the question that were not given are not asked."""
+    asked: list[object] = []
+
+    def items(self: Api, path: str, query: object = None) -> list[dict[str, str]]:
+        asked.extend((path, query))
+        return [{"at": "2026-11-23T12:00:00Z", "decision": "refused", "rule": "freeze-prod"}] * 3
+
+    monkeypatch.setattr(Api, "items", items)
+    monkeypatch.setenv("SYNCMASTER_API_KEY", "a-key-of-somebody")
+    code, said = audit("list", "--decision", "refused", "--limit", "2", "--format", "json", "--url", "http://127.0.0.1:1")
+    assert asked == ["/v1/audit", {"decision": "refused", "limit": "2"}]
+    assert (code, said.count("freeze-prod")) == (0, 2)
