@@ -44,13 +44,13 @@ async def test_acks_thrown_away_at_revoke_repeat_nothing(
         return False
 
     monkeypatch.setattr(ChunkThread, "commit", never)
-    settings = settings_for(tmp_path / "one", kafka.bootstrap, topic_prefix)
+    settings = settings_for(tmp_path, kafka.bootstrap, topic_prefix, data_dir=str(tmp_path / "one"))
     events = _events(100)
     ends = await write_events(settings, events[:60])
     async with running(settings) as app:
         await wait_until(has_reached(app, ends), "the first events are in the state")
     ends = await write_events(settings, events[60:])
-    async with running(settings_for(tmp_path / "two", kafka.bootstrap, topic_prefix)) as app:
+    async with running(settings_for(tmp_path, kafka.bootstrap, topic_prefix, data_dir=str(tmp_path / "two"))) as app:
         await wait_until(has_reached(app, ends), "the other events are in the state")
         turns = {p: actor.store.marker() for p, actor in app.partitions.served.items()}
 

@@ -165,6 +165,7 @@ async def test_openapi_tells_the_statuses(world: World) -> None:
         "413",
         "415",
         "422",
+        "429",
         "503",
     }
     assert set(document["paths"]["/v1/artifacts/{key}"]["get"]["responses"]) == {"200", "400", "401", "403", "404", "503", "504"}
