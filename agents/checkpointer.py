@@ -16,6 +16,7 @@ import structlog
 from nacl.signing import SigningKey
 
 from agents.clock import Clock, wall_ms
+from streams import metrics
 from streams.errors import Fenced, SyncMasterError
 from streams.log_transaction import Append, TransactionalWriter
 from streams.logs import AWAY
@@ -122,8 +123,10 @@ class Checkpointer:
                 await kept.writer.init()
             await kept.writer.commit([Append(self._topics.audit_checkpoints, partition, records)], checkpoint.at_ms)
             self._unpublished[partition] = checkpoint
+            metrics.AUDIT_CHECKPOINTS.labels("log", "taken").inc()
         except SyncMasterError as exc:
             kept.writer = None
+            metrics.AUDIT_CHECKPOINTS.labels("log", "failed").inc()
             if not isinstance(exc, Fenced):
                 kept.tried = 0
             AWAY.warning(log, "kafka", "an audit checkpoint could not be written; the next one is tried", error=str(exc))
@@ -134,6 +137,8 @@ class Checkpointer:
                 ident = f"{checkpoint.topic}-{partition}-{checkpoint.seq}-{checkpoint.head[:16]}"
                 await self._publisher.publish(partition, ident, _encode(checkpoint))
             except SyncMasterError as exc:
+                metrics.AUDIT_CHECKPOINTS.labels("nats", "failed").inc()
                 AWAY.warning(log, "nats", "audit checkpoints are in the log and not yet in NATS; trying again", error=str(exc))
                 return
+            metrics.AUDIT_CHECKPOINTS.labels("nats", "taken").inc()
             self._unpublished.pop(partition, None)

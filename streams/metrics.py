@@ -43,6 +43,7 @@ MARKER_AGE = Gauge(
     "syncmaster_marker_age_seconds", "Since the partition's marker last moved while there was work.", ["partition"]
 )
 PARTITIONS = Gauge("syncmaster_partitions", "Partitions of this worker.", ["state"])
+AUDIT_CHECKPOINTS = Counter("syncmaster_audit_checkpoints_total", "Signed checkpoints of audit chains.", ["where", "outcome"])
 RESTORE_REMAINING = Gauge("syncmaster_restore_remaining_records", "Changelog records still to apply.", ["partition"])
 RESTORE_RECORDS = Counter("syncmaster_restore_records_total", "Changelog records applied.")
 TABLE_KEYS = Gauge("syncmaster_table_keys", "Estimated keys in the store.", ["partition"])
