@@ -45,11 +45,18 @@ from tests.simulation.stores import MemoryDatabase
 #: By name: what it does wrong is its docstring.
 PLANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
 FOR_LOSSES: set[str] = set()
+FOR_TROUBLE: set[str] = set()
 
 
 def plant(function: Callable[[], Any]) -> Callable[[], Any]:
     PLANTS[function.__name__] = function
     return function
+
+
+def plant_for_trouble(function: Callable[[], Any]) -> Callable[[], Any]:
+    """It shows where requests to the log are late."""
+    FOR_TROUBLE.add(function.__name__)
+    return plant(function)
 
 
 def plant_for_losses(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -193,7 +200,7 @@ def commit_around_a_failed_batch() -> Any:
     return patch.object(SimulatedLog, "produce", produce)
 
 
-@plant
+@plant_for_trouble
 def a_commit_that_was_not_answered_is_sent_again() -> Any:
     """The first one may be on its way still, and then ends the next transaction, of which half is there."""
 

@@ -30,6 +30,7 @@ from tests.simulation.schedule import (
     make_losing_schedule,
     make_parking_schedule,
     make_schedule,
+    make_troubled_schedule,
 )
 from tests.simulation.world import HeldSpan, World
 
@@ -294,6 +295,11 @@ class Runner:
 def run_seed(seed: int, *, faults: bool = True) -> World:
     """One whole run. Raises Failure, which tells everything that is needed to understand it."""
     return _run(make_schedule(seed, faults=faults)).world
+
+
+def run_troubled_seed(seed: int) -> World:
+    """As `run_seed`, of a schedule in which the log is slow to answer, or does not."""
+    return _run(make_troubled_schedule(seed)).world
 
 
 def run_losing_seed(seed: int) -> World:

@@ -54,6 +54,13 @@ def make_schedule(seed: int, *, faults: bool = True) -> Schedule:
     return _made(seed, partitions, workers, bridges, actions)
 
 
+def make_troubled_schedule(seed: int) -> Schedule:
+    """One request in ten to the log is late or lost, from beginning to end; nothing else goes wrong."""
+    chance = random.Random(f"troubled schedule {seed}")
+    actions = [*_publications(chance), *_commands(chance), *_commands(chance), Action(0.3, "trouble", ("kafka", 0.1, 6.0))]
+    return _made(seed, chance.choice((1, 2)), 1, 1, actions)
+
+
 def make_losing_schedule(seed: int) -> Schedule:
     """The log goes back to what it was some time ago; in every second run other things go wrong besides."""
     chance = random.Random(f"losing schedule {seed}")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.simulation.run import run_losing_seed, run_seed, trace_of
+from tests.simulation.run import run_losing_seed, run_seed, run_troubled_seed, trace_of
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "3000"))
 FIRST = int(os.environ.get("SIMULATION_SEED", os.environ.get("SIMULATION_FROM", "0")))
@@ -20,6 +20,7 @@ IS_SOAK = "SIMULATION_SEEDS" in os.environ
 PROCESSOR_S_MAX, CLOCK_S_MAX = (float("inf"), float("inf")) if IS_SOAK else (16.0, 30.0)
 SEEDS_MIN = 300
 LOSING_SEEDS = int(os.environ.get("SIMULATION_LOSING_SEEDS", "100"))
+TROUBLED_SEEDS = 60
 FIRST_LOSING = int(os.environ.get("SIMULATION_LOSING_FROM", "0"))
 
 
@@ -62,6 +63,12 @@ def test_a_run_without_faults_needs_no_repetition() -> None:
 def test_a_seed_replays_exactly(seed: int) -> None:
     """The same seed gives the same run, step by step."""
     assert trace_of(seed) == trace_of(seed)
+
+
+def test_a_log_that_answers_late_or_not_at_all_changes_nothing() -> None:
+    """A request whose sender has given up may still arrive, and strike what came after it: it finds nothing to spoil."""
+    for seed in range(TROUBLED_SEEDS):
+        run_troubled_seed(seed)
 
 
 def test_a_log_that_lost_its_tail_is_filled_again() -> None:
