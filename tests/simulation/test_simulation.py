@@ -17,9 +17,9 @@ SEEDS = int(os.environ.get("SIMULATION_SEEDS", "3000"))
 FIRST = int(os.environ.get("SIMULATION_SEED", os.environ.get("SIMULATION_FROM", "0")))
 #: Of processor time, and of the clock where others want the machine too; a soak has neither.
 IS_SOAK = "SIMULATION_SEEDS" in os.environ
-PROCESSOR_S_MAX, CLOCK_S_MAX = (float("inf"), float("inf")) if IS_SOAK else (16.0, 30.0)
+PROCESSOR_S_MAX, CLOCK_S_MAX = (float("inf"), float("inf")) if IS_SOAK else (10.0, 20.0)
 SEEDS_MIN = 300
-LOSING_SEEDS = int(os.environ.get("SIMULATION_LOSING_SEEDS", "100"))
+LOSING_SEEDS = int(os.environ.get("SIMULATION_LOSING_SEEDS", "60"))
 TROUBLED_SEEDS = 60
 FIRST_LOSING = int(os.environ.get("SIMULATION_LOSING_FROM", "0"))
 
