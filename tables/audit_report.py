@@ -90,6 +90,6 @@ class Verification:
             )
         if self._counts.total() == 0:
             notes.append(
-                "there are no checkpoints: whoever can write to the log could have computed the chain anew; set audit.signing_key"
+                "there are no checkpoints (yet): whoever can write to the log could have computed the chain anew; see audit.signing_key"
             )
         return notes

@@ -23,6 +23,6 @@ async def search_audit(call: Call, query: AuditQuery) -> Reply[AuditPage]:
 
 @routes.post("/v1/audit/reindex", verbs=("admin",), status=202)
 async def reindex_audit(call: Call) -> Reindexing:
-    """Have this gateway build its index of the audit anew, from the topic. `/readyz` tells when it is done."""
+    """Have this gateway build its index of the audit anew, from the topic. Until it is done, as `/readyz` tells, this gateway is not ready."""
     audit.reindex(call.context)
     return Reindexing()
