@@ -33,7 +33,20 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def lint(settings: Settings, source: Source) -> list[Problem]:
     """Every finding, in the order of the file."""
-    checks = (_routes, _kinds, _components, lint_access, lint_alerts, lint_policies, lint_audit, _head, _sizes, _times, _urls, _secrets)
+    checks = (
+        _routes,
+        _kinds,
+        _components,
+        lint_access,
+        lint_alerts,
+        lint_policies,
+        lint_audit,
+        _head,
+        _sizes,
+        _times,
+        _urls,
+        _secrets,
+    )
     return sort(problem for check in checks for problem in check(settings, source))
 
 

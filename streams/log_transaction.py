@@ -193,9 +193,7 @@ class TransactionalWriter:
 
     # -- talking to brokers --------------------------------------------------------------------------------------------------
 
-    async def _ask_coordinator(
-        self, make: Callable[[], Any], codes: Callable[[Any], list[int]], *, repeats: bool = True
-    ) -> Any:
+    async def _ask_coordinator(self, make: Callable[[], Any], codes: Callable[[Any], list[int]], *, repeats: bool = True) -> Any:
         """Ask until the coordinator is ready or the deadline passes; one that was not answered `repeats`, or raises Fatal."""
         deadline = time.monotonic() + self._deadline_s
         pause_s = 0.001

@@ -183,7 +183,8 @@ class Marker(msgspec.Struct, omit_defaults=True, gc=False):
     last_event: str = ""  # the `sm-ingress` header of the record before `events`: whether the log is still the one that was read
     last_command: str = ""  # the same for `commands`: the command's id
     command_ms: int = 0  # the log's time of the newest command taken
-    commands_again: tuple[int, int] = (0, 0)  # commands below this offset and not newer than this were taken before the log lost its tail
+    #: Commands below this offset and not newer than this time were taken before the log lost its tail.
+    commands_again: tuple[int, int] = (0, 0)
 
 
 class Stamp(msgspec.Struct, gc=False):
