@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway import registry, server
+from gateway import server, serving
 from gateway.app import BODY_BYTES_MAX, build_app
 from tests.events import chart_event, encode
 from tests.gateways import World
@@ -228,7 +228,7 @@ async def test_a_body_that_is_larger_than_it_looks(world: World, encoding: str) 
 @pytest.mark.parametrize("path", ["/v1/sync", "/v1/events", "/login"])
 async def test_a_body_that_does_not_come(world: World, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """Byte by byte, or not at all: after a bounded time the answer is 408, and others are answered meanwhile."""
-    monkeypatch.setattr(registry, "_BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(serving, "_BODY_TIMEOUT_S", 0.3)
     types = {"/v1/events": "application/cloudevents+json", "/login": "application/x-www-form-urlencoded"}
     head = request_of(
         world, f"POST {path} HTTP/1.1", f"Content-Type: {types.get(path, 'application/json')}", "Content-Length: 100"

@@ -101,6 +101,16 @@ def has_reached(app: SyncApp, ends: Mapping[int, int]) -> Callable[[], bool]:
     return reached
 
 
+async def _ends(settings: Settings, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Of all records: a transaction's can be read a little later than its commit is answered, and are waited for."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_uncommitted")
+    await consumer.start()
+    try:
+        return dict(await consumer.end_offsets(tps))
+    finally:
+        await consumer.stop()
+
+
 async def read_audit(settings: Settings) -> list[AuditRecord]:
     """All committed records of [audit]."""
     topic = Topics(settings.kafka.topic_prefix).audit
@@ -110,7 +120,7 @@ async def read_audit(settings: Settings) -> list[AuditRecord]:
         tps = [TopicPartition(topic, partition) for partition in range(settings.kafka.partitions)]
         consumer.assign(tps)
         await consumer.seek_to_beginning(*tps)
-        ends = await consumer.end_offsets(tps)
+        ends = await _ends(settings, tps)
         found: list[AuditRecord] = []
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for batch in (await consumer.getmany(timeout_ms=200)).values():
