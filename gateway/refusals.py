@@ -30,13 +30,14 @@ ELSEWHERE = "elsewhere"
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """`principal` and `key_id` as far as they are certain; `route` is the declared path, never what was sent."""
+    """`principal` and `key_id` as far as they are certain; `route` is the declared path, never what was sent, and so is `detail`."""
 
     code: str
     remote: str
     principal: str = ""
     key_id: str = ""
     route: str = ""
+    detail: str = ""
 
 
 class _Window(msgspec.Struct):
@@ -89,7 +90,7 @@ class Refusals:
 
     def _write(self, refusal: Refused, remote: str, count: int) -> None:
         told = "" if count == 1 else f"{count} within {_WINDOW_S:g} s; the last"
-        detail = f"{told} at {refusal.route}".strip() if refusal.route else told
+        where = f"at {refusal.route}" if refusal.route else ""
         ident = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(5)}"
         if len(self._waiting) >= _WAITING_MAX:
             self._waiting.popitem(last=False)
@@ -102,7 +103,7 @@ class Refusals:
             remote=remote,
             subject=refusal.key_id,
             code=refusal.code,
-            detail=detail,
+            detail=" ".join(filter(None, (told, where, refusal.detail))),
         )
         self._news.set()
 

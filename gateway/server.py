@@ -17,10 +17,12 @@ from gateway.alerting.recent import RecentAlerts
 from gateway.app import build_app
 from gateway.auth import Keyring
 from gateway.context import Context
+from gateway.nats_refusals import NatsRefusals
 from gateway.refusals import Refusals
 from streams.command_log import CommandLog
 from streams.control_log import ControlLog
 from streams.control_reader import ControlReader
+from streams.login_advisories import LoginAdvisories
 from streams.publisher import Publisher
 from streams.settings import Settings
 from streams.topics import Topics
@@ -67,11 +69,13 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, *, on_ready: Call
             refusals=Refusals(commands),
             alerts=RecentAlerts(settings.kafka),
         )
+        advisories = LoginAdvisories(settings.nats, NatsRefusals(settings, context.refusals).take)
         forwarders = [Forwarder(settings, receiver) for receiver in receivers(settings, context.publisher)]
         url = await _serve(stack, context, keyring)
         stack.push_async_callback(context.commands.aclose)
         stack.push_async_callback(context.control_log.aclose)
-        for part in (context.publisher, context.control, context.audit_follower, context.refusals, context.alerts):
+        parts = context.publisher, context.control, context.audit_follower, context.refusals, advisories, context.alerts
+        for part in parts:
             await part.start()
             stack.push_async_callback(part.aclose)
         for forwarder in forwarders:

@@ -81,8 +81,13 @@ OLDEST_PARKED = Gauge("syncmaster_parked_oldest_seconds", "Since when the artifa
 REPLICA_LAG = Gauge("syncmaster_replica_lag_records", "Changelog records that the read replica has yet to apply.")
 HTTP_REQUESTS = Counter("syncmaster_http_requests_total", "HTTP requests.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("syncmaster_http_request_seconds", "HTTP requests.", ["method", "route"], buckets=_SECONDS)
-LOGINS_REFUSED = Counter("syncmaster_logins_refused_total", "Requests of nobody known, or of somebody who may not.", ["code"])
+LOGINS_REFUSED = Counter(
+    "syncmaster_logins_refused_total", "Requests and NATS logins of nobody known, or of somebody who may not.", ["code"]
+)
 LOGINS_UNAUDITED = Counter("syncmaster_logins_unaudited_total", "Records of refusals given up because the log was away.")
+ADVISORIES_DROPPED = Counter(
+    "syncmaster_nats_advisories_dropped_total", "What NATS said of refused logins and was not understood."
+)
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import structlog
@@ -22,8 +22,16 @@ log = structlog.get_logger(__name__)
 C = TypeVar("C", bound=Client)
 
 REQUEST_TIMEOUT_S = 5.0
+OnError = Callable[[Exception], Awaitable[None]]
 _PING_INTERVAL_S = 5
 _RECONNECT_WAIT_S = 0.5
+
+
+async def tell(exc: Exception) -> None:
+    """What a connection does about the server's complaints, unless it knows better."""
+    AWAY.warning(
+        log, "nats", "NATS client error; check nats.url, the user's password and its permissions", error=str(exc) or repr(exc)
+    )
 
 
 class ApiError(SyncMasterError):
@@ -49,6 +57,7 @@ async def connect(
     name: str,
     reconnect: bool = True,
     on_closed: Callable[[], object] = bool,
+    on_error: OnError = tell,
 ) -> C:
     """Connect `client`. With `reconnect` it waits for the server without end, now and later; otherwise it raises Retriable.
 
@@ -66,7 +75,7 @@ async def connect(
             servers=nats.url.split(","),
             name=name,
             inbox_prefix=inbox_prefix(user),
-            error_cb=_tell,
+            error_cb=on_error,
             closed_cb=closed,
             allow_reconnect=reconnect,
             max_reconnect_attempts=-1 if reconnect else 1,
@@ -104,12 +113,6 @@ def _encryption(nats: Nats, user: str) -> dict[str, Any]:
             f"the certificates for the NATS user {user} cannot be used ({exc}); check the files under nats.tls"
         ) from None
     return {"tls": context, "tls_handshake_first": True}
-
-
-async def _tell(exc: Exception) -> None:
-    AWAY.warning(
-        log, "nats", "NATS client error; check nats.url, the user's password and its permissions", error=str(exc) or repr(exc)
-    )
 
 
 def server_id(client: Client) -> str:

@@ -13,10 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.nats_config.rights import Rights, own_users, principal_users
+from streams.login_advisories import REFUSED_LOGINS
 from streams.settings import Settings
 
 #: The account of SyncMaster's own users, with the streams. A principal's account is called as the principal.
 ACCOUNT = "SYNCMASTER"
+#: The server's own. It must be the one that the server has by default: to another it does not change without a restart.
+SYSTEM = "$SYS"
+_AUTH_ERRORS = "$SYS.SERVER.*.CLIENT.AUTH.ERR"
 #: The entries of a user, without what it may do.
 Logins = Callable[[str], list[dict[str, Any]]]
 
@@ -35,8 +39,11 @@ def accounts(settings: Settings, logins: Logins) -> dict[str, Any]:
                 {"service": {"account": name, "subject": subject}}
                 for name, rights in principals.items()
                 for subject in rights.answer
-            ],
+            ]
+            + [{"stream": {"account": SYSTEM, "subject": _AUTH_ERRORS}, "to": REFUSED_LOGINS}],
         },
+        # Nobody logs in to it. Of all that the server says there, refused logins are heard, and by us alone.
+        SYSTEM: {"exports": [{"stream": _AUTH_ERRORS, "accounts": [ACCOUNT]}]},
         **{name: _account(logins(name), rights) for name, rights in principals.items()},
     }
 

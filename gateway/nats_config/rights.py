@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from streams.audit_stream import AUDIT_STREAM
 from streams.audit_stream import SUBJECT as CHECKPOINTS
 from streams.errors import ConfigError
+from streams.login_advisories import REFUSED_LOGINS
 from streams.settings import Component, NatsSink, Settings
 
 #: Principals' streams catch `sm.in.<principal>.>`.
@@ -99,7 +100,7 @@ def alert_subjects(settings: Settings) -> tuple[str, ...]:
 def _gateway(user: str, alerts: tuple[str, ...]) -> Rights:
     # Of the bridge's checkpoints it may read single entries: the incarnations of streams, for the tokens that it returns.
     read = ("$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.KV_sm_bridge")
-    return Rights((f"{INGRESS}.>", *read, *alerts), (f"{inbox(user)}.>",))
+    return Rights((f"{INGRESS}.>", *read, *alerts), (f"{inbox(user)}.>", REFUSED_LOGINS))
 
 
 def _worker(user: str, components: Mapping[str, Component]) -> Rights:

@@ -7,6 +7,7 @@ to do: tests/integration/test_local_stack.py.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import ssl
 import time
@@ -22,14 +23,17 @@ from nats.aio.client import Client
 
 from gateway.local.nats_server import NatsServer
 from gateway.nats_config.rights import users
+from gateway.nats_refusals import refusal_of
 from gateway.sessions import shared_secret
 from streams.errors import Retriable
+from streams.login_advisories import REFUSED_LOGINS, LoginAdvisories
 from streams.nats_door import connect
 from streams.nats_pull import PullClient
 from streams.publisher import DoorState, Publisher
 from streams.settings import SecretRef, Settings
 from tests.brokers import User, connected, orbit
 from tests.certificates import Authority
+from tests.nats_logins import attempt
 
 pytestmark = pytest.mark.connected
 USERS = ["c4", "c8", "c12", "c20", "c24", "c28", "operator", "syncmaster-bridge", "syncmaster-worker"]
@@ -125,6 +129,54 @@ async def test_streams_belong_to_the_bridge(nats_server: NatsServer, session_set
             await client.publish(subject, b"{}")
         await client.flush()
         await eventually(lambda: len(client.complaints) >= len(subjects))
+
+
+async def test_nobody_hears_or_forges_a_refused_login(nats_server: NatsServer, session_settings: Settings) -> None:
+    """What the server says of refused logins is for the gateway's user alone; nobody says it in its place, the gateway neither."""
+    forged = ["sm.auth.refused.x", "sm.auth.refused", "$SYS.SERVER.x.CLIENT.AUTH.ERR", "$SYS.ACCOUNT.CLIENT.AUTH.ERR"]
+    heard = [REFUSED_LOGINS, "sm.auth.>", "sm.*.*.*", "$SYS.SERVER.*.CLIENT.AUTH.ERR", "$SYS.>"]
+    for user in [*USERS, "syncmaster-gateway"]:
+        async with connected(nats_server, session_settings, user) as client:
+            for subject in forged:
+                await client.publish(subject, b"{}")
+            denied = heard if user in USERS else heard[1:]
+            for subject in denied:
+                await client.subscribe(subject)
+                await client.subscribe(subject, queue="syncmaster-gateways")
+            await client.flush()
+            wanted = len(forged) + 2 * len(denied)
+            await eventually(lambda c=client, wanted=wanted: len(c.complaints) == wanted)  # type: ignore[misc]
+
+
+async def test_what_jetstream_sends_is_no_refused_login(fresh_nats: NatsServer, orbit_settings: Settings) -> None:
+    """A component may make consumers of its stream that deliver, or answer, there: nothing of it arrives at the gateways."""
+    found: list[bytes] = []
+    advisories = LoginAdvisories(orbit_settings.nats.model_copy(update={"url": fresh_nats.url}), found.append)
+    await advisories.start()
+    async with (
+        connected(fresh_nats, orbit_settings, "syncmaster-worker") as worker,
+        connected(fresh_nats, orbit_settings, "c12") as c12,
+    ):
+        try:
+            await eventually(lambda: bool(advisories._client._subs))
+            await advisories._client.flush()
+            await worker.jetstream().add_stream(name="SM_SYNC_c12", subjects=["sync.c12.*"])
+            await worker.jetstream().publish("sync.c12.chart", b"forged")
+            for name, group in (("alone", ""), ("shared", "syncmaster-gateways")):
+                push = {"name": name, "deliver_subject": "sm.auth.refused.x", "deliver_group": group, "ack_policy": "none"}
+                body = json.dumps({"stream_name": "SM_SYNC_c12", "config": push}).encode()
+                made = await c12.request(f"$JS.API.CONSUMER.CREATE.SM_SYNC_c12.{name}", body, timeout=5)
+                assert json.loads(made.data)["name"] == name
+            await c12.jetstream().pull_subscribe("sync.c12.*", durable="c12", stream="SM_SYNC_c12")
+            await c12.publish("$JS.API.CONSUMER.MSG.NEXT.SM_SYNC_c12.c12", b"1", reply="sm.auth.refused.x")
+            await c12.flush()
+            await worker.jetstream().publish("sync.c12.chart", b"forged")
+            attempt(fresh_nats.port, user="c4")
+            await eventually(lambda: bool(found))
+            await advisories._client.flush()
+        finally:
+            await advisories.aclose()
+    assert [refusal is not None for refusal in (refusal_of(body, {"c4"}) for body in found)] == [True]
 
 
 # -- passwords ---------------------------------------------------------------------------------------------------------------
@@ -317,6 +369,27 @@ async def test_a_certificate_of_nobody_is_refused(tls_server: NatsServer, certif
     with pytest.raises(REFUSED):
         async with logged_in(tls_server, **certified.shown("stranger", **subject)) as client:
             await client.flush()
+
+
+async def test_a_certificate_of_nobody_is_told(tls_server: NatsServer, certified: Certified) -> None:
+    """The gateway hears of it, from where; what fails in the handshake already, as one that has expired, is in the server's log only."""
+    found: list[bytes] = []
+    nats_ = certified.settings.nats.model_copy(update={"url": tls_server.url, "gateway_password": None})
+    advisories = LoginAdvisories(nats_, found.append)
+    await advisories.start()
+    try:
+        await eventually(lambda: bool(advisories._client._subs))
+        await advisories._client.flush()
+        for subject in ({"common_name": "c4", "organization": "Orbit", "days": -1}, {"common_name": "nobody"}):
+            with pytest.raises(REFUSED):
+                async with logged_in(tls_server, **certified.shown("stranger", **subject)) as client:
+                    await client.flush()
+        await eventually(lambda: bool(found))
+    finally:
+        await advisories.aclose()
+    (refusal,) = (refusal_of(body, {"c4"}) for body in found)
+    assert refusal is not None
+    assert (refusal.remote, refusal.detail) == ("127.0.0.1", "(Authentication Failure)")
 
 
 async def test_a_certificate_of_another_authority_is_refused(

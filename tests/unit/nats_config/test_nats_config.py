@@ -72,6 +72,18 @@ def test_a_principal_publishes_under_its_own_name_only(settings: Settings) -> No
     assert ingress == {name: [f"sm.in.{name}.>"] for name in settings.principals} | own
 
 
+def test_refused_logins_are_heard_by_the_gateway_alone(settings: Settings) -> None:
+    """Of the system account SyncMaster's has this one subject, nobody logs in to it, and of our users one may subscribe."""
+    text = text_of(settings)
+    system = text[text.index('\n  "$SYS": {') : text.index("\n  c4: {")]
+    assert (system.count("stream:"), 'accounts: ["SYNCMASTER"]' in system, "users" in system) == (1, True, False)
+    assert text.count('account: "$SYS"') == 1
+    hearers = [
+        user for user, rights in users(settings).items() if any(s.startswith(("sm.auth", "$SYS")) for s in rights.subscribe)
+    ]
+    assert hearers == ["syncmaster-gateway"]
+
+
 def test_a_principal_without_credentials_for_nats_cannot_connect(settings: Settings) -> None:
     """Such a principal uses the gateway only."""
     assert "c8" not in users(changed(settings, "c8", nats_password=None))
