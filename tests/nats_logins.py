@@ -1,4 +1,4 @@
-"""Attempts to log in at a real nats-server, by hand: from any loopback address, and with whatever is claimed."""
+"""Attempts to log in at a real nats-server, by hand: with whatever is claimed, and from any address of 127/8 (as Linux has them)."""
 
 from __future__ import annotations
 
