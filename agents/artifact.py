@@ -7,6 +7,8 @@ Nothing else ever writes an artifact's state. The invariants:
 * A chunk is taken only if it begins exactly where the last one ended. After a seek, or when Faust drops what it had fetched, an older
   fetch may still arrive; taking it would leave a hole that dedup by mark would make permanent.
   Going back is no hole: when the log lost its tail, other events stand at offsets that were taken before, and dedup drops the rest.
+* A chunk that came over another connection is not taken: the log may have lost its tail in between and have grown again to where
+  the consumer was. The partition starts again, which compares what stands before its positions with what stood there.
 * Offering never waits: a mailbox above its bound pauses its own topic-partition and takes what is still on the way.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any, Protocol
 
@@ -31,7 +33,7 @@ from agents.sinks.base import Receipt
 from agents.turn import Outcome, Work
 from streams import metrics
 from streams.chunks import Chunk
-from streams.errors import Fatal
+from streams.errors import Away, Fatal
 from streams.log_transaction import Append
 from streams.settings import Worker
 from streams.topics import TABLES, Topics
@@ -70,12 +72,22 @@ class Mailbox:
     """Chunks of one topic-partition, in order and without holes."""
 
     def __init__(
-        self, topic: str, partition: int, position: int, chunks_max: int, flow: Flow, *, may_go_back: bool = False
+        self,
+        topic: str,
+        partition: int,
+        position: int,
+        chunks_max: int,
+        flow: Flow,
+        *,
+        connection: int = 0,
+        may_go_back: bool = False,
     ) -> None:
         """`may_go_back`: taking records again does no harm, because they have identities that dedup knows."""
         self.topic = topic
         self.next_offset = position  # the first offset not yet taken
         self.taken = position  # what has gone into turns; beyond the last record of the turn where only markers follow
+        self.is_cut_off = False  # what comes now comes over another connection
+        self._connection = connection
         self._may_go_back = may_go_back
         self._has_begun = False
         self._partition = partition
@@ -91,6 +103,9 @@ class Mailbox:
 
     def offer(self, chunk: Chunk) -> bool:
         """Take what follows of the chunk; False if nothing does."""
+        if self.is_cut_off or chunk.connection != self._connection:
+            self.is_cut_off |= chunk.connection > self._connection  # else it was on its way when the partition began
+            return False
         if self._has_begun and self._may_go_back and chunk.first < self.next_offset:
             # The consumer was sent back, because the log ends before where it was: other records now stand at offsets taken before.
             log.warning("reading again what was read before", topic=self.topic, at=chunk.first, expected=self.next_offset)
@@ -165,7 +180,9 @@ class ArtifactActor:
         clock: Clock,
         on_commit: Callable[[int, list[str]], None],
         worker: Worker,
+        connections: Mapping[str, int] | None = None,
     ) -> None:
+        """`connections`: by topic, the number of the one that its chunks come over."""
         self.partition = partition
         self.marker = marker
         self.moved_at_s = monotonic()
@@ -178,8 +195,13 @@ class ArtifactActor:
         self._clock = clock
         self._on_commit = on_commit
         self._overlay = Overlay(store)
-        self._events = Mailbox(topics.events, partition, marker.events, worker.mailbox_chunks_max, flow, may_go_back=True)
-        self._commands = Mailbox(topics.commands, partition, marker.commands, worker.mailbox_chunks_max, flow)
+        of, chunks_max = connections or {}, worker.mailbox_chunks_max
+        self._events = Mailbox(
+            topics.events, partition, marker.events, chunks_max, flow, connection=of.get(topics.events, 0), may_go_back=True
+        )
+        self._commands = Mailbox(
+            topics.commands, partition, marker.commands, chunks_max, flow, connection=of.get(topics.commands, 0)
+        )
         self._read: dict[str, int] = {}  # what is in the state, and the transactions' markers behind it
         self._receipts: deque[Receipt] = deque()
         self._worker = worker
@@ -193,7 +215,7 @@ class ArtifactActor:
 
     def offer(self, chunk: Chunk) -> None:
         mailbox = self._events if chunk.topic == self._topics.events else self._commands
-        if mailbox.offer(chunk) or mailbox.misses_records:
+        if mailbox.offer(chunk) or mailbox.misses_records or mailbox.is_cut_off:
             self._pace.want()
         if mailbox.is_full or len(chunk.records) >= self._worker.chunk_records_max // 2:
             self._pace.hurry()
@@ -246,6 +268,8 @@ class ArtifactActor:
         while not self._stopping:
             await self._wait_work()
             for mailbox in (self._events, self._commands):
+                if mailbox.is_cut_off:
+                    raise Away(f"{mailbox.topic} comes over another connection; looking at what the log still has")
                 if mailbox.misses_records:
                     raise Fatal(f"{mailbox.topic} does not bring offset {mailbox.next_offset}; looking at what the log still has")
             if self._rules.routing.has_logs:

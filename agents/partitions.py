@@ -50,6 +50,9 @@ class Positions(Flow, Protocol):
     async def seek(self, positions: Mapping[TP, int]) -> None:
         """Fetch these from there, and start fetching."""
 
+    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """The number of the connection over which each is fetched from now on, as in `Chunk.connection`. Raises Away."""
+
     async def is_member(self) -> bool:
         """Whether the group says that this worker's assignment is in force; False when it does not say."""
 
@@ -189,6 +192,9 @@ class Partitions:
     async def _serve(self, partition: int) -> None:
         writer = self._make_writer(f"{self._settings.kafka.topic_prefix}.{partition}")
         await writer.init()
+        # Before the log is compared with the marker: what is compared must be what is read.
+        inputs = [TP(topic, partition) for topic in (self._topics.events, self._topics.commands)]
+        connections = await self._positions.connections(inputs)
         async with self._restores:
             marker = await self._restore(partition)
         actor = ArtifactActor(
@@ -203,6 +209,7 @@ class Partitions:
             clock=self._clock,
             on_commit=self._committed,
             worker=self._settings.worker,
+            connections={tp.topic: number for tp, number in connections.items()},
         )
         self._actors[partition] = actor
         try:

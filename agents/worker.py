@@ -9,7 +9,7 @@ recovery, positions and transactions. Faust's `exactly_once`, its stores and its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import faust
@@ -108,6 +108,10 @@ class SharedConsumer:
         consumer.pause_partitions(tps)
         await consumer.seek_wait(tps)
         consumer.resume_partitions(set(tps))
+
+    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
+        numbers = await self._app.consumer.connections([FaustTP(*tp) for tp in tps])
+        return {TP(*tp): number for tp, number in numbers.items()}
 
     async def is_member(self) -> bool:
         return await self._app.consumer.is_member()

@@ -24,12 +24,13 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 from aiokafka import errors as kafka_errors
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams.fetched_over import NotedFetches
 from streams.logs import AWAY
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
     `first` is where reading began and `behind` where it goes on, which tells of holes: a chunk follows another whose `behind` is its
     `first`, though transactions leave markers between records that nobody is shown. `last` is the offset of the last record.
+    `connection` is a higher number when it came over another connection than the chunk before: see `fetched_over.py`.
     """
 
     topic: str
@@ -49,6 +51,7 @@ class Chunk(msgspec.Struct, frozen=True):
     records: list[Any]
     begin: int | None = None
     end: int | None = None
+    connection: int = 0
 
     @property
     def first(self) -> int:
@@ -105,40 +108,41 @@ class ChunkScheduler:
 
     def _cut(self, records: list[Any]) -> Iterator[list[Any]]:
         start = size = 0
-        begin = getattr(records, "begin", None)
+        begin, connection = getattr(records, "begin", None), getattr(records, "connection", 0)
         for index, record in enumerate(records):
             value_bytes = len(record.value or b"")
             size += value_bytes
             if index > start and (index - start >= self._records_max or size > self._bytes_max):
-                yield Fetched(records[start:index], begin, record.offset)
+                yield Fetched(records[start:index], begin, record.offset, connection)
                 start, size, begin = index, value_bytes, record.offset
-        yield Fetched(records[start:], begin, getattr(records, "end", None))
+        yield Fetched(records[start:], begin, getattr(records, "end", None), connection)
 
 
 class Fetched(list[Any]):
-    """Records, and the positions before and behind them. There may be markers of transactions on both sides."""
+    """Records, the positions before and behind them (there may be markers of transactions on both sides), and the connection's number."""
 
-    def __init__(self, records: Iterable[Any], begin: int | None, end: int | None) -> None:
+    def __init__(self, records: Iterable[Any], begin: int | None, end: int | None, connection: int) -> None:
         super().__init__(records)
         self.begin = begin
         self.end = end
+        self.connection = connection
 
 
-class BareRecords(dict[TopicPartition, Any]):
+class BareRecords(NotedFetches):
     """What the fetcher has fetched. Records stay as they come out of their batch (offset, key, value, headers, timestamp): the copy that
     aiokafka makes of each, to add topic and partition, is more than half of what consuming one costs."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, fetcher: Fetcher) -> None:
+        super().__init__(fetcher)
         self._unseen: dict[TopicPartition, tuple[int, int]] = {}  # read and found to have no record, from there to there
 
-    def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
-        if isinstance(fetched, FetchResult):
-            fetched._partition_records._consumer_record = _as_it_is
-            fetched.getall = partial(self._getall, tp, fetched, fetched.getall)
-        super().__setitem__(tp, fetched)
+    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> None:
+        fetched._partition_records._consumer_record = _as_it_is
+        fetched.getall = partial(self._getall, tp, fetched, fetched.getall, connection)
 
-    def _getall(self, tp: TopicPartition, fetched: FetchResult, getall: Any, records_max: int | None = None) -> list[Any]:
+    def _getall(
+        self, tp: TopicPartition, fetched: FetchResult, getall: Any, connection: int, records_max: int | None = None
+    ) -> list[Any]:
         read = fetched._partition_records
         begin = None if read is None else read.next_fetch_offset
         records = getall(records_max)
@@ -149,7 +153,7 @@ class BareRecords(dict[TopicPartition, Any]):
         if not records:
             self._unseen[tp] = (begin, read.next_fetch_offset)
             return records
-        return Fetched(records, begin, read.next_fetch_offset)
+        return Fetched(records, begin, read.next_fetch_offset, connection)
 
 
 def _as_it_is(_: TopicPartition, record: Any) -> Any:
@@ -159,7 +163,7 @@ def _as_it_is(_: TopicPartition, record: Any) -> Any:
 class ChunkThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
-        self._ensure_consumer()._fetcher._records = BareRecords()
+        self._connections = BareRecords(self._ensure_consumer()._fetcher).connections
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -192,6 +196,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         except kafka_errors.KafkaError as exc:
             AWAY.warning(log, "kafka", "the group does not answer", error=repr(exc))
             return False
+
+    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """The number of the connection over which each would be fetched now. Raises Away."""
+        numbers: dict[TP, int] = await self.call_thread(self._number, tps)
+        return numbers
+
+    async def _number(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return {tp: await self._connections.made(TopicPartition(*tp)) for tp in tps}
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
         """Tell aiokafka itself; Faust's own pause only leaves fetched records lying."""
@@ -243,7 +255,7 @@ class ChunkConsumer(driver.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
-        message.chunk = Chunk(tp.topic, tp.partition, records, records.begin, records.end)
+        message.chunk = Chunk(tp.topic, tp.partition, records, records.begin, records.end, records.connection)
         return message
 
     async def pause_fetching(self, tps: Iterable[TP]) -> None:
@@ -251,6 +263,9 @@ class ChunkConsumer(driver.Consumer):
 
     async def is_member(self) -> bool:
         return await self._thread.is_member()
+
+    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return await self._thread.connections(tps)
 
     # -- back-pressure: a full mailbox takes only its own topic-partition out of the fetch -------------------------------------
 

@@ -6,6 +6,7 @@ Positions, not offsets of records, tell how far a reader is: behind the last rec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka import errors as kafka_errors
 
 from streams.errors import Retriable
+from streams.fetched_over import FirstConnections
 
 
 class TP(NamedTuple):
@@ -54,6 +56,7 @@ class LogReader:
         except kafka_errors.KafkaError as exc:
             await self._consumer.stop()
             raise Retriable(f"the log is away: {exc!r}") from exc
+        self._fetches = FirstConnections(self._consumer._fetcher)
         self._started = True
 
     async def aclose(self) -> None:
@@ -62,7 +65,9 @@ class LogReader:
         try:
             await self._consumer.stop()
         except asyncio.CancelledError:
-            # aiokafka cancels a fetch that is under way, tells that as if we were cancelled, and leaves its connections open.
+            # aiokafka cancels its own tasks, tells that as if we were cancelled, and leaves the rest running and its connections open.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._consumer._fetcher.close()
             await self._consumer._client.close()
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -72,12 +77,13 @@ class LogReader:
         """Read exactly these from now on, each from its position."""
         tps = {tp: TopicPartition(*tp) for tp in positions}
         self._consumer.assign(list(tps.values()))
+        self._fetches.begin()
         for tp, position in positions.items():
             self._consumer.seek(tps[tp], position)
 
     async def poll(self, timeout_s: float, only: Iterable[TP] = (), records_max: int | None = None) -> dict[TP, Fetched]:
         """Whatever has arrived, at most after `timeout_s`; of some topic-partitions `only`, where they are named. Positions move even
-        where no record came."""
+        where no record came. Raises Reconnected, once for all: begin again."""
         tps = [TopicPartition(*tp) for tp in only]
         try:
             fetched = await self._consumer.getmany(*tps, timeout_ms=int(timeout_s * 1000), max_records=records_max)
@@ -85,6 +91,8 @@ class LogReader:
             raise OutOfRange({TP(tp.topic, tp.partition): offset for tp, offset in exc.args[0].items()}) from exc
         except kafka_errors.KafkaError as exc:
             raise Retriable(f"reading the log failed: {exc!r}") from exc
+        if self._fetches.has_changed:
+            raise Reconnected
         return {
             TP(tp.topic, tp.partition): Fetched(records, await self._consumer.position(tp)) for tp, records in fetched.items()
         }
@@ -107,6 +115,13 @@ class LogReader:
             return {wanted[tp]: offset for tp, offset in (await ask(list(wanted))).items()}
         except kafka_errors.KafkaError as exc:
             raise Retriable(f"asking the log for offsets failed: {exc!r}") from exc
+
+
+class Reconnected(Retriable):
+    """Records came over another connection than before: the log may have lost its tail in between, and have grown again."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection to the log is another; looking at what it still has")
 
 
 class OutOfRange(Retriable):

@@ -6,7 +6,8 @@ What cannot be changed afterwards is checked rather than mended: with another nu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ _CHECKED = ("cleanup.policy", "max.message.bytes")
 _TOPIC_EXISTS = 36
 _VISIBLE_ATTEMPTS = 100
 _VISIBLE_PAUSE_S = 0.1
+_CONTROLLER_S_MAX = 10.0
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -80,21 +82,38 @@ def _common(settings: Settings) -> dict[str, str]:
 async def ensure_topics(settings: Settings) -> None:
     """Make the missing topics, check the others. Raises ConfigError naming topic and mend, Retriable while the log is away."""
     check_limits(settings)
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.kafka.bootstrap,
-        client_id="syncmaster-admin",
-        request_timeout_ms=int(settings.kafka.request_timeout_s * 1000),
-    )
-    try:
-        await admin.start()
+    async with administering(settings.kafka.bootstrap, settings.kafka.request_timeout_s) as admin:
         specs = {spec.name: spec for spec in topic_specs(settings)}
         partitions = await _partitions(admin)
         await _create(admin, [spec for name, spec in specs.items() if name not in partitions], settings)
         await _check(admin, specs, await _wait_visible(admin, specs))
+
+
+@contextlib.asynccontextmanager
+async def administering(bootstrap: str, request_timeout_s: float = 30.0) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for topics. Raises Retriable while the log is away, also for what is done with it."""
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, client_id="syncmaster-admin", request_timeout_ms=int(request_timeout_s * 1000)
+    )
+    try:
+        await admin.start()
+        await _wait_controller(admin)
+        yield admin
     except (kafka_errors.KafkaError, OSError) as exc:
         raise Retriable(f"the log is away: {exc!r}") from exc
     finally:
         await admin.close()
+
+
+async def _wait_controller(admin: AIOKafkaAdminClient) -> None:
+    """A broker that has just started may name none yet, not even itself; aiokafka does not expect that."""
+    try:
+        async with asyncio.timeout(_CONTROLLER_S_MAX):
+            while admin._client.cluster.controller is None:
+                await asyncio.sleep(0.05)
+                await admin._client.force_metadata_update()
+    except TimeoutError as exc:
+        raise Retriable("the log does not say who its controller is") from exc
 
 
 def check_limits(settings: Settings) -> None:

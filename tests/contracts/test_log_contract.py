@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from streams.errors import Fatal, Fenced
 from streams.log_reader import TP, LogReader, OutOfRange
 from streams.log_transaction import Append, TransactionalWriter, connect
+from streams.topic_admin import administering
 from tests.simulation.log import SimulatedLog
 from tests.simulation.log_clients import SimulatedReader, SimulatedWriter
 from tests.simulation.wire import Wire
@@ -29,16 +30,14 @@ class KafkaBench:
         self.state, self.audit, self.small = (TP(f"{prefix}.{name}", 0) for name in ("state", "audit", "small"))
 
     async def open(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await admin.start()
         limit = {"max.message.bytes": "1000"}
         topics = [
             NewTopic(self.state.topic, 1, 1),
             NewTopic(self.audit.topic, 1, 1),
             NewTopic(self.small.topic, 1, 1, topic_configs=limit),
         ]
-        await admin.create_topics(topics)
-        await admin.close()
+        async with administering(self._bootstrap) as admin:
+            await admin.create_topics(topics)
         self._client = await connect(self._bootstrap, request_timeout_s=10)
 
     async def aclose(self) -> None:

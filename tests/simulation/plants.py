@@ -38,7 +38,7 @@ from tables.overlay import Overlay
 from tables.replica import Follower
 from tables.store import PartitionStore
 from tests.simulation.log import Entry, SimulatedLog
-from tests.simulation.log_clients import SimulatedAppender, SimulatedWriter
+from tests.simulation.log_clients import SimulatedAppender, SimulatedReader, SimulatedWriter
 from tests.simulation.loop import PROCESS
 from tests.simulation.stores import MemoryDatabase
 
@@ -359,6 +359,28 @@ def idle_partitions_do_not_ask() -> Any:
         await asyncio.Event().wait()
 
     return patch.object(Partitions, "_watch", watch)
+
+
+@plant_for_losses
+def chunks_are_taken_over_any_connection() -> Any:
+    """Whoever fetched reads on behind a log that was away, however it has come back."""
+
+    def offer(self: Mailbox, chunk: Any) -> bool:
+        return original(self, msgspec.structs.replace(chunk, connection=self._connection))
+
+    original = Mailbox.offer
+    return patch.object(Mailbox, "offer", offer)
+
+
+@plant_for_losses
+def followers_read_on_over_any_connection() -> Any:
+    """Whoever follows a changelog reads on behind a log that was away, however it has come back."""
+
+    def fetch(self: SimulatedReader, positions: Any) -> Any:
+        return original(self, positions)[0], 0
+
+    original = SimulatedReader._fetch
+    return patch.object(SimulatedReader, "_fetch", fetch)
 
 
 @plant_for_losses

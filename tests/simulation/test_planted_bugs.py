@@ -14,7 +14,9 @@ SEEDS_MAX = 1000
 #: Where to begin with those that few seeds show; anything may move them, and then they take a few seconds longer.
 FIRST = {
     "no_fencing_before_recovery": 90,
-    "commands_are_not_known_again": 515,
+    "chunks_are_taken_over_any_connection": 400,
+    "commands_are_not_known_again": 1310,
+    "followers_read_on_over_any_connection": 550,
 }
 
 

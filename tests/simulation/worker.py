@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from streams.log_reader import TP
 from streams.partition import partition_of
 from streams.settings import LogSink, Settings
 from tests.holding import FakeControl
-from tests.simulation.log import SimulatedLog
+from tests.simulation.log import Entry, PartitionLog, SimulatedLog
 from tests.simulation.log_clients import SimulatedReader, SimulatedWriter
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.stores import MemoryDatabase, MemoryStores
@@ -123,6 +123,13 @@ class Consumer:
         except Lost:
             return False
 
+    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
+        try:
+            number = await self._wire.ask(lambda: self._log.losses)
+        except Lost as exc:
+            raise Away("no answer") from exc
+        return dict.fromkeys(tps, number)
+
     async def seek(self, positions: Mapping[TP, int]) -> None:
         await asyncio.sleep(self._wire.latency_s())
         for tp, position in positions.items():
@@ -170,7 +177,7 @@ class Consumer:
                 await news.wait()
                 continue
             try:
-                entries, behind = await self._wire.ask(log.read, position, random.choice((1, 2, 5, 100)))
+                entries, behind, connection = await self._wire.ask(self._read, log, position, random.choice((1, 2, 5, 100)))
             except Lost:
                 continue
             if self._seeks[tp] == seeks:
@@ -178,7 +185,11 @@ class Consumer:
             await asyncio.sleep(random.random() * (_AGENT_BUSY_S if random.random() < 0.25 else 0.02))
             if entries and (self._seeks[tp] == seeks or random.random() < 0.8):
                 assert self.partitions is not None
-                self.partitions.offer(Chunk(tp.topic, tp.partition, entries))
+                self.partitions.offer(Chunk(tp.topic, tp.partition, entries, connection=connection))
+
+    def _read(self, log: PartitionLog, position: int, records_max: int) -> tuple[list[Entry], int, int]:
+        """Whoever loses its tail cuts its connections."""
+        return *log.read(position, records_max), self._log.losses
 
 
 class Got(NamedTuple):

@@ -16,6 +16,17 @@ from streams.chunks import BareRecords, ChunkScheduler
 from streams.record_batch import build_batch
 
 
+class FakeFetcher:
+    """As far as it is leant on: its results, its client, its request."""
+
+    def __init__(self) -> None:
+        self._client = None
+        self._records: dict[TopicPartition, object] = {}
+
+    async def _proc_fetch_request(self, assignment: object, node: int, request: object) -> bool:
+        return True
+
+
 class Sized(NamedTuple):
     offset: int
     value: bytes
@@ -59,9 +70,10 @@ def test_records_stay_as_they_come_out_of_their_batch() -> None:
         transactional=False,
         bytes_max=1000,
     )
-    tp, fetched = TopicPartition("events", 0), BareRecords()
+    tp = TopicPartition("events", 0)
     unpacked = PartitionRecords(tp, MemoryRecords(bytes(batch)), [], 0, None, None, False, READ_COMMITTED)
-    fetched[tp] = FetchResult(tp, assignment=None, partition_records=unpacked, backoff=0)
+    fetches = BareRecords(FakeFetcher())
+    fetches.note(tp, FetchResult(tp, assignment=None, partition_records=unpacked, backoff=0), 1)
     (record,) = unpacked
     assert not isinstance(record, ConsumerRecord)
     assert (record.offset, record.key, record.value, record.timestamp) == (0, b"chart/a", b"{}", 7)
