@@ -1,4 +1,4 @@
-"""Holds in a turn: policies that halt an artifact, and records for components that read the log, which wait while they are held.
+"""Holds in a turn: policies that halt, and records for components that read the log, which wait while they are held.
 
 Deliveries by sink actors need nothing here: the state says what is out of step, and the actors ask before each attempt. A record for
 a component that reads the log is part of the turn's transaction, so it is the turn that leaves the pair behind (`log_outputs.py`) and
@@ -37,7 +37,7 @@ class Halting(Protocol):
 
 
 def halt(state: TurnState, verdict: Halting, artifact: str) -> Hold | None:
-    """Stop deliveries of the artifact, by the policy that the verdict names. None if the policy has stopped them already.
+    """Stop deliveries of the artifact, or what else the policy names that gave the verdict. None if it has stopped them already.
 
     In effect in this turn, in this worker as soon as the turn is committed, and elsewhere once it can be read in [control].
     """
@@ -59,11 +59,20 @@ def halt(state: TurnState, verdict: Halting, artifact: str) -> Hold | None:
 
 
 def _hold(state: TurnState, verdict: Halting, artifact: str) -> Hold:
-    """Its id is made from rule and artifact: however often the rule is broken, and by how many turns, it is one hold."""
-    of_rule = sum(hold.rule == verdict.rule for hold in state.holds)
-    artifacts = () if of_rule >= HOLDS_PER_RULE_MAX or len(state.holds) >= HOLDS_MAX else (artifact,)
-    digest = hashlib.sha256("\0".join((verdict.rule, *artifacts)).encode()).hexdigest()[:16]
-    return Hold(f"policy-{digest}", "halt", artifacts, reason=verdict.detail, at_ms=state.now_ms, rule=verdict.rule)
+    """Its id is made from rule and what it stops: however often the rule is broken, and by how many turns, it is one hold."""
+    artifacts, component = _stopped(state, verdict.rule, artifact)
+    name = (verdict.rule, *artifacts, *(("", component) if component else ()))
+    digest = hashlib.sha256("\0".join(name).encode()).hexdigest()[:16]
+    return Hold(f"policy-{digest}", "halt", artifacts, component, reason=verdict.detail, at_ms=state.now_ms, rule=verdict.rule)
+
+
+def _stopped(state: TurnState, rule: str, artifact: str) -> tuple[tuple[str, ...], str]:
+    """Patterns of artifacts, () for all, and a component, "" for all: what the policy names, else the artifact."""
+    halts = state.rules.halts.get(rule)
+    if halts is not None:
+        return halts.artifacts, halts.component or ""
+    of_rule = sum(hold.rule == rule for hold in state.holds)
+    return () if of_rule >= HOLDS_PER_RULE_MAX or len(state.holds) >= HOLDS_MAX else (artifact,), ""
 
 
 def has_released(marker: Marker, holds: Holds) -> bool:

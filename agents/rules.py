@@ -27,6 +27,7 @@ class Rules:
         }
         self.authorizer = Authorizer(settings)
         self.policies = Policies(settings)
+        self.halts = {policy.name: policy.halts for policy in settings.policies if policy.halts is not None}
         self._principals = frozenset(settings.principals)
         #: (principal, event type, artifact) -> Course
         self.course = lru_cache(maxsize=_COURSES_MAX)(self._course)

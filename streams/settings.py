@@ -19,7 +19,7 @@ from streams.settings_alerts import Alerts
 from streams.settings_audit import Audit, VerifyKey
 from streams.settings_base import Model, Name, Pattern, SecretRef, glob, wrong
 from streams.settings_nats import Certificate, Nats, Tls
-from streams.settings_policies import Policy, duplicated
+from streams.settings_policies import Policy, duplicated, strangers
 
 __all__ = [
     "Audit",
@@ -213,13 +213,22 @@ class Settings(Model):
                     raise wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
         if found := unresolved(self.roles, self.bindings, self.principals):
             raise found
-        if found := duplicated(self.policies):
+        if found := duplicated(self.policies) or strangers(self.policies, self.components):
             raise found
+        if self.nats.tls is not None and any(principal.nats_certificates for principal in self.principals.values()):
+            self._certificate_or_password()
         if self.kafka.transaction_timeout_s <= self.kafka.session_timeout_s:
             # Else the log would abort a transaction before its owner is known to be gone.
             message = "must be above kafka.session_timeout_s"
             raise wrong(("kafka", "transaction_timeout_s"), message, "raise it, or lower the other")
         return self
+
+    def _certificate_or_password(self) -> None:
+        """nats-server, told to map certificates to users, refuses one that shows a certificate and sends a password as well."""
+        for who in ("bridge", "gateway", "worker"):
+            if getattr(self.nats.tls, who) is not None and getattr(self.nats, f"{who}_password") is not None:
+                message = f"nats.tls.{who} says who it is, where certificates are mapped to users"
+                raise wrong(("nats", f"{who}_password"), message, "keep one of the two")
 
     def holders(self, verb: Verb) -> set[str]:
         """Principals with some rule that has this verb, whatever its selectors."""

@@ -5,6 +5,7 @@ Models stand here and not beside the functions that they are for, because a conf
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,12 +24,34 @@ Action = Literal["alert", "refuse", "quarantine", "halt"]
 _SCHEMA_BYTES_MAX = 1 << 20
 
 
+class Halts(Model):
+    """Which deliveries stop when a policy halts, where it is not those of the artifact alone: of these artifacts, to this component, or all."""
+
+    artifacts: tuple[Pattern, ...] = ()
+    component: Name | None = None
+    everything: bool = False
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        if self.everything == bool(self.artifacts or self.component):
+            raise wrong((), "must say what stops", "give `artifacts` or `component` or both, or `everything: true` alone")
+        return self
+
+
 class AnyPolicy(Model):
     """What every kind has. An empty selector means any; an event is judged when all of them match."""
 
     name: Name
     action: Action = "refuse"
+    #: With the action `halt`; by default the deliveries of the artifact that the event is about.
+    halts: Halts | None = None
     principals: tuple[Pattern, ...] = ()
+
+    @model_validator(mode="after")
+    def _halts_only_with_halt(self) -> Self:
+        if self.halts is not None and self.action != "halt":
+            raise wrong(("halts",), f"means nothing with the action `{self.action}`", "remove it, or make the action `halt`")
+        return self
 
 
 class EventPolicy(AnyPolicy):
@@ -157,6 +180,17 @@ def duplicated(policies: tuple[Policy, ...]) -> PydanticCustomError | None:
     for index, name in enumerate(names):
         if name in names[:index]:
             return wrong(("policies", index, "name"), f"another policy is called {name!r}", "give each its own name")
+    return None
+
+
+def strangers(policies: tuple[Policy, ...], components: Collection[str]) -> PydanticCustomError | None:
+    """Policies that would stop a component that there is not."""
+    for index, policy in enumerate(policies):
+        component = policy.halts.component if policy.halts else None
+        if component is not None and component not in components:
+            known = ", ".join(sorted(components)) or "none"
+            path = ("policies", index, "halts", "component")
+            return wrong(path, f"there is no component {component!r}", f"declare it, or name one of these: {known}")
     return None
 
 

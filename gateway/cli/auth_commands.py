@@ -38,6 +38,10 @@ def can_i(
     with problems_told():
         answer = _decide(principal, verb, asked, config, base_dir)
     _tell(answer, output)
+    if verb == "publish" and not event_type and not answer["allowed"]:
+        typer.echo(
+            "that was asked about every type of event; `--type dev.cdevents.artifact.published.0.2.0` asks about one", err=True
+        )
     raise typer.Exit(0 if answer["allowed"] else 1)
 
 

@@ -307,7 +307,8 @@ class Certified:
         }
         tls = {"ca": self.authority.ca, "server": self.authority.issue("server", dns="localhost"), **own}
         content = settings.model_dump() | {"principals": principals}
-        self.settings = Settings.model_validate(content | {"nats": content["nats"] | {"tls": tls}})
+        passwords = dict.fromkeys(("bridge_password", "gateway_password", "worker_password"))
+        self.settings = Settings.model_validate(content | {"nats": content["nats"] | passwords | {"tls": tls}})
 
     def shown(self, name: str, authority: Authority | None = None, **subject: Any) -> dict[str, Any]:
         """Options of a client that shows such a certificate."""

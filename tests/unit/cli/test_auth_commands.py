@@ -35,7 +35,6 @@ def test_yes(arguments: tuple[str, ...], told: str) -> None:
     "arguments",
     [
         ("c24-chart-generator", "publish", "image/argo-cd", *PUBLISHED),
-        ("c24-chart-generator", "publish", "chart/argo-cd"),  # of any type
         ("insighthub", "sync", "chart/argo-cd"),
         ("c12-manifestor", "read"),
     ],
@@ -43,6 +42,13 @@ def test_yes(arguments: tuple[str, ...], told: str) -> None:
 def test_no(arguments: tuple[str, ...]) -> None:
     """Exit code 1, and that no rule allows it."""
     assert can_i(*arguments) == (1, "no: no rule allows it", "")
+
+
+def test_publish_without_a_type_is_about_every_type() -> None:
+    """The answer is no, and it is told how to ask about one."""
+    code, out, told = can_i("c24-chart-generator", "publish", "chart/argo-cd")
+    assert (code, out) == (1, "no: no rule allows it")
+    assert "--type" in told
 
 
 def test_for_tools() -> None:

@@ -41,6 +41,18 @@ WRONG = {
         "policies[0].time_zone",
         "there is no time zone",
     ),
+    "name: a, kind: digest_required, halts: {everything: true}": ("error", "policies[0].halts", "means nothing with the action"),
+    "name: a, kind: digest_required, action: halt, halts: {}": ("error", "policies[0].halts", "must say what stops"),
+    "name: a, kind: digest_required, action: halt, halts: {everything: true, component: c8}": (
+        "error",
+        "policies[0].halts",
+        "must say what stops",
+    ),
+    "name: a, kind: digest_required, action: halt, halts: {component: c8}": (
+        "error",
+        "policies[0].halts.component",
+        "there is no component 'c8'",
+    ),
     "name: a, kind: allow_deny": ("error", "policies[0]", "allows and denies nothing"),
     "name: a, kind: json_schema": ("error", "policies[0].data_schema", "is missing"),
     "name: a, kind: json_schema, data_schema: {type: nothing}": ("error", "policies[0].data_schema", "is not a JSON Schema"),

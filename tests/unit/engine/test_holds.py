@@ -19,6 +19,7 @@ from agents.turn_state import TurnState
 from streams.control import Hold
 from streams.holds import Holds
 from streams.settings import Settings
+from streams.settings_policies import Halts
 from streams.topics import Topics
 from tables.audit_record import AuditRecord
 from tables.model import SyncState
@@ -188,6 +189,28 @@ def test_a_policy_that_halts_too_much_halts_everything(logged: Partition, monkey
         halt(state, Verdict("r", "d"), f"chart/{number}")
     assert len(state.holds) == 4
     assert state.holds.blocks("image/any", "c8") is not None
+
+
+@pytest.mark.parametrize(
+    ("halts", "stopped", "goes_on"),
+    [
+        (Halts(artifacts=("chart/*",)), ("chart/b", "c20"), ("image/b", "c20")),
+        (Halts(component="c20"), ("image/b", "c20"), ("image/b", "c8")),
+        (Halts(artifacts=("image/*",), component="c20"), ("image/b", "c20"), ("image/b", "c8")),
+        (Halts(everything=True), ("image/b", "c8"), None),
+    ],
+)
+def test_a_policy_stops_what_it_names(
+    logged: Partition, halts: Halts, stopped: tuple[str, str], goes_on: tuple[str, str] | None
+) -> None:
+    """A selector, a component, both or everything, once, whatever artifact broke the rule."""
+    logged.rules.halts["r"] = halts
+    state = turn_state(logged)
+    hold = halt(state, Verdict("r", "d"), "chart/a")
+    assert hold is not None
+    assert state.holds.blocks(*stopped) == hold
+    assert goes_on is None or state.holds.blocks(*goes_on) is None
+    assert halt(state, Verdict("r", "d"), "chart/other") is None
 
 
 def test_rules_without_log_components_need_no_control(tmp_path: Path) -> None:

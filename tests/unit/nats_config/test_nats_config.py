@@ -8,6 +8,7 @@ from typing import Any
 
 import nkeys
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
@@ -166,6 +167,8 @@ def certified(settings: Settings, tmp_path: Path, **tls: Any) -> Settings:
     """Everybody has a certificate."""
     for name in settings.principals:
         settings = changed(settings, name, nats_certificates=(f"CN={name},O=Orbit",))
+    passwords = {f"{who}_password": None for who in ("bridge", "gateway", "worker") if who not in tls}
+    settings = settings.model_copy(update={"nats": settings.nats.model_copy(update=passwords)})
     return with_tls(settings, tmp_path, **tls)
 
 
@@ -174,6 +177,13 @@ def test_certificates_are_mapped_and_passwords_gone(settings: Settings, tmp_path
     text = text_of(certified(settings, tmp_path))
     assert "verify_and_map: true" in text
     assert ('user: "CN=c4,O=Orbit"' in text, 'user: "syncmaster-gateway"' in text, "password" in text) == (True, True, False)
+
+
+def test_a_certificate_and_a_password_are_one_too_many(settings: Settings, tmp_path: Path) -> None:
+    """nats-server refuses a login that shows a certificate, if those are mapped to users, and sends a password as well."""
+    mapped = changed(settings, "c4", nats_certificates=("CN=c4,O=Orbit",))
+    with pytest.raises(ValidationError, match=r"nats.tls.bridge says who it is.*keep one of the two"):
+        with_tls(mapped, tmp_path)
 
 
 def test_a_certificate_locks_out_who_has_a_password_only(settings: Settings, tmp_path: Path) -> None:
