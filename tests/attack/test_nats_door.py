@@ -437,9 +437,9 @@ async def test_our_own_users_show_theirs(
 
 def test_gateways_with_certificates_share_sessions(certified: Certified) -> None:
     """Where the gateway has neither password nor seed, its certificate's key is what the gateways share: a cookie holds at all of them."""
-    settings = certified.settings.nats.model_copy(update={"gateway_password": None})
+    settings = certified.settings.nats
     assert shared_secret(settings) == shared_secret(settings)
-    assert shared_secret(settings) != shared_secret(certified.settings.nats)
+    assert shared_secret(settings) != shared_secret(settings.model_copy(update={"gateway_seed": SecretRef(env="PATH")}))
     nobody = settings.model_copy(update={"tls": None})
     assert shared_secret(nobody) != shared_secret(nobody)
 
@@ -448,4 +448,4 @@ async def test_a_server_without_tls_is_not_spoken_with(nats_server: NatsServer, 
     """Nobody between us and the server can talk us out of TLS: not a byte of a password is said in the clear."""
     settings = certified.settings.nats.model_copy(update={"url": nats_server.url})
     with pytest.raises(Retriable, match="NATS is away"):
-        await connect(Client(), settings, settings.gateway_user, settings.gateway_password, name="test", reconnect=False)
+        await connect(Client(), settings, settings.gateway_user, SecretRef(env="PATH"), name="test", reconnect=False)
