@@ -22,6 +22,7 @@ from streams.control import control_key
 from streams.errors import Retriable
 from streams.partition import partition_of
 from streams.settings import Kafka
+from streams.together import finish
 from streams.topics import Topics
 
 _log = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ class CommandLog:
                 request_timeout_ms=int(self._settings.request_timeout_s * 1000),
             )
             try:
-                await producer.start()
+                await finish(producer.start())
             except BaseException:
                 await producer.stop()
                 raise

@@ -1,13 +1,16 @@
 """A partition's right to write: one Kafka transaction per call, on aiokafka's client and record builder. Reading: `log_reader.py`.
 
 Why not AIOKafkaProducer: it commits around a failed batch, sends a chunk in requests that it chooses itself, waits 20 ms between small
-transactions, and needs a connection and a sender task for every transactional id. Here a transaction is three plain steps
+transactions, and needs a connection and a sender task for every transactional id. Here a transaction is two plain steps
 
-    AddPartitionsToTxn -> Produce (all topic-partitions at once; more rounds only for what exceeds a batch) -> EndTxn(commit)
+    Produce (all topic-partitions at once; more rounds only for what exceeds a batch) -> EndTxn(commit)
 
 and the invariant is short: *EndTxn(commit) is sent only after every batch was acknowledged; after any doubt nothing more is sent by this
 epoch.* A doubt raises; the owner then calls `init` again, which fences this epoch, waits for the outcome of what was in flight, and
 after which the changelog tells whether the transaction happened. So no error needs to be told apart from another, except `Fenced`.
+
+A cluster that does not speak version 2 of the protocol (`transaction_protocol.py`) gets AddPartitionsToTxn before the first step, and keeps the
+epoch from one transaction to the next.
 
 `init` also fences whoever had the partition before; it must be called before recovery reads the changelog's end.
 """
@@ -25,11 +28,13 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka import errors as kafka_errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.protocol.api import Request
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
 from streams.errors import Fatal, Fenced
 from streams.record_batch import Record, build_batch
+from streams.transaction_protocol import EndTransaction, ProduceInTransaction, transaction_version
 
 #: The coordinator is there but not ready: ask again, soon. Everything else is a doubt.
 _WAIT = (
@@ -49,8 +54,10 @@ _NOT_APPENDED = frozenset(
         kafka_errors.NotLeaderForPartitionError,
         kafka_errors.LeaderNotAvailableError,
         kafka_errors.UnknownTopicOrPartitionError,
+        kafka_errors.ConcurrentTransactions,  # the markers of the transaction before are still being written
     )
 )
+_PRODUCER_FENCED = 90  # which newer requests are answered with, and aiokafka does not know
 _FENCED = (kafka_errors.InvalidProducerEpoch, kafka_errors.ProducerFenced, kafka_errors.InvalidProducerIdMapping)
 
 
@@ -74,6 +81,7 @@ class TransactionalWriter:
         deadline_s: float,
         batch_bytes_max: int,
         before_produce: Callable[[int], Awaitable[None]] | None = None,
+        version_max: int = 2,
     ) -> None:
         self.transactional_id = transactional_id
         self._client = client
@@ -81,6 +89,8 @@ class TransactionalWriter:
         self._deadline_s = deadline_s
         self._batch_bytes_max = batch_bytes_max
         self._before_produce = before_produce  # fault injection: called with the number of the produce round
+        self._version_max = version_max
+        self._version = 1
         self._coordinator: int | None = None
         self._producer_id = -1
         self._epoch = -1
@@ -90,6 +100,17 @@ class TransactionalWriter:
         """Take the transactional id over: later than this, no earlier holder can commit. Raises Fatal at the deadline."""
         request = InitProducerIdRequest(self.transactional_id, self._transaction_timeout_ms)
         response = await self._ask_coordinator(lambda: request, lambda r: [r.error_code])
+        self._begin_epoch(response)
+        self._version = min(self._version_max, await self._agreed_version())
+
+    async def _agreed_version(self) -> int:
+        assert self._coordinator is not None
+        try:
+            return await transaction_version(self._client, self._coordinator)
+        except kafka_errors.KafkaError as exc:
+            raise Fatal(f"{self.transactional_id}: the log does not say what it speaks ({exc!r})") from exc
+
+    def _begin_epoch(self, response: Any) -> None:
         self._producer_id, self._epoch = response.producer_id, response.producer_epoch
         self._sequences.clear()
 
@@ -99,7 +120,8 @@ class TransactionalWriter:
         Raises Fenced when another writer has taken over, Fatal after any other doubt: whether it happened, only the log knows.
         """
         appends = [append for append in appends if append.records]
-        await self._add_partitions(appends)
+        if self._version < 2:
+            await self._add_partitions(appends)
         base_offsets = await self._produce(appends, timestamp_ms)
         await self._end()
         return base_offsets
@@ -171,7 +193,7 @@ class TransactionalWriter:
 
     async def _send_produce(self, node: int, topics: dict[str, list[tuple[int, bytes]]]) -> dict[TopicPartition, int]:
         """The first offsets of what was appended; topic-partitions that the broker does not lead are left out."""
-        request = ProduceRequest(self.transactional_id, -1, int(self._deadline_s * 1000), list(topics.items()))
+        request = self._produce_request(list(topics.items()))
         offsets: dict[TopicPartition, int] = {}
         try:
             response = await self._client.send(node, request)
@@ -179,17 +201,27 @@ class TransactionalWriter:
             raise Fatal(
                 f"{self.transactional_id}: a produce request was not answered ({exc!r}); working again from the marker"
             ) from exc
-        for topic, partitions in response.topics:
-            for partition, code, offset, *_ in partitions:
+        for topic, partitions, *_tags in response.topics:
+            for partition, code, offset, *_more in partitions:
                 if code not in _NOT_APPENDED:
                     self._raise_for(code, f"produce to {topic}-{partition}")
                     offsets[TopicPartition(topic, partition)] = offset
         return offsets
 
+    def _produce_request(self, topics: list[tuple[str, list[tuple[int, bytes]]]]) -> Request[Any]:
+        timeout_ms = int(self._deadline_s * 1000)
+        if self._version < 2:
+            return ProduceRequest(self.transactional_id, -1, timeout_ms, topics)
+        return ProduceInTransaction(self.transactional_id, timeout_ms, topics)
+
     async def _end(self) -> None:
-        """Sent again only when the coordinator has answered: one that is still on its way would end the next transaction, half of it (KIP-890)."""
-        request = EndTxnRequest(self.transactional_id, self._producer_id, self._epoch, True)
-        await self._ask_coordinator(lambda: request, lambda r: [r.error_code], repeats=False)
+        """Sent again only when the coordinator has answered: one that is still on its way would end the next transaction, half of it, where
+        both have the same epoch (KIP-890)."""
+        kind = EndTxnRequest if self._version < 2 else EndTransaction
+        request = kind(self.transactional_id, self._producer_id, self._epoch, True)
+        response = await self._ask_coordinator(lambda: request, lambda r: [r.error_code], repeats=False)
+        if self._version >= 2:
+            self._begin_epoch(response)
 
     # -- talking to brokers --------------------------------------------------------------------------------------------------
 
@@ -238,7 +270,7 @@ class TransactionalWriter:
         if code == 0:
             return
         error = kafka_errors.for_code(code)
-        if issubclass(error, _FENCED):
+        if code == _PRODUCER_FENCED or issubclass(error, _FENCED):
             raise Fenced(f"{self.transactional_id}: {what}: another writer has taken over ({error.__name__})")
         raise Fatal(f"{self.transactional_id}: {what} was refused: {error.__name__}")
 

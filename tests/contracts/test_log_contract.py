@@ -25,8 +25,8 @@ _TOO_LARGE = random.Random(1).randbytes(5000)
 class KafkaBench:
     """Three topics of the test's own: `state`, `audit`, and `small`, which refuses large batches."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, bootstrap: str, prefix: str, version: int) -> None:
+        self._bootstrap, self._version = bootstrap, version
         self.state, self.audit, self.small = (TP(f"{prefix}.{name}", 0) for name in ("state", "audit", "small"))
 
     async def open(self) -> None:
@@ -45,7 +45,8 @@ class KafkaBench:
 
     def writer(self, ident: str = "w") -> Any:
         name = f"{self.state.topic}.{ident}"
-        return TransactionalWriter(self._client, name, transaction_timeout_s=10, deadline_s=5, batch_bytes_max=900_000)
+        options = {"transaction_timeout_s": 10, "deadline_s": 5, "batch_bytes_max": 900_000, "version_max": self._version}
+        return TransactionalWriter(self._client, name, **options)
 
     def reader(self) -> Any:
         return LogReader(self._bootstrap)
@@ -67,12 +68,13 @@ class _RealTime:
 
 
 class MemoryBench:
-    def __init__(self) -> None:
+    def __init__(self, version: int) -> None:
+        self._version = version
         self.state, self.audit, self.small = TP("state", 0), TP("audit", 0), TP("small", 0)
 
     async def open(self) -> None:
         loop: Any = _RealTime()
-        self._log, self._wire = SimulatedLog(loop), Wire(loop)
+        self._log, self._wire = SimulatedLog(loop, version=self._version), Wire(loop)
         self._log.refuses = lambda tp, records: tp == self.small and any(len(record[1] or b"") > 1000 for record in records)
 
     async def aclose(self) -> None:
@@ -88,9 +90,16 @@ class MemoryBench:
         self._log.append(tp, [(b"k", value, [])])
 
 
+@pytest.fixture(params=[1, 2], ids=["version_1", "version_2"])
+def version(request: pytest.FixtureRequest) -> int:
+    """Of the transaction protocol."""
+    return int(request.param)
+
+
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.connected)])
-async def log(request: pytest.FixtureRequest, topic_prefix: str) -> AsyncIterator[Any]:
-    bench = MemoryBench() if request.param == "memory" else KafkaBench(request.getfixturevalue("kafka").bootstrap, topic_prefix)
+async def log(request: pytest.FixtureRequest, topic_prefix: str, version: int) -> AsyncIterator[Any]:
+    in_memory = request.param == "memory"
+    bench = MemoryBench(version) if in_memory else KafkaBench(request.getfixturevalue("kafka").bootstrap, topic_prefix, version)
     await bench.open()
     yield bench
     await bench.aclose()

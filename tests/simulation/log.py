@@ -2,6 +2,7 @@
 
 Only the server is here; how a process asks it: `log_clients.py`. What is modelled, because something could lean on it:
 
+* With `version` 2 of the protocol a produce request begins the transaction and adds its partitions, and the end of one raises the epoch.
 * `end_transaction` answers when the outcome is decided; the marker of each partition is written later, one by one, and takes an offset. Until
   then the last stable offset of that partition stands still, and every further request of that transactional id is told to wait.
 * `init_producer` of an id with an open transaction aborts it and raises the epoch; it answers only when all markers are written.
@@ -104,8 +105,11 @@ class _Producer:
 
 
 class SimulatedLog:
-    def __init__(self, loop: SimulatedLoop, *, transaction_timeout_s: float = 20.0, marker_s_max: float = 0.03) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, *, transaction_timeout_s: float = 20.0, marker_s_max: float = 0.03, version: int = 2
+    ) -> None:
         self._loop = loop
+        self.version = version
         self._timeout_s = transaction_timeout_s
         self._marker_s_max = marker_s_max
         self._producers: dict[str, _Producer] = {}
@@ -162,6 +166,8 @@ class SimulatedLog:
         producer = self._of(ident, epoch)
         if producer.is_out_of_sequence:
             raise Fatal(f"{ident}: out of sequence")
+        if self.version >= 2:
+            self.add_partitions(ident, epoch, batches)
         offsets: dict[TP, int] = {}
         for tp, records in batches.items():
             if producer.current is None or tp not in producer.current.tps:
@@ -171,7 +177,8 @@ class SimulatedLog:
             offsets[tp] = self.partition(tp).append(records, timestamp, producer.current)
         return offsets
 
-    def end_transaction(self, ident: str, epoch: int, *, commit: bool = True) -> None:
+    def end_transaction(self, ident: str, epoch: int, *, commit: bool = True) -> int:
+        """The epoch of the next transaction."""
         producer = self._producers[ident]
         wanted = "committed" if commit else "aborted"
         if epoch < producer.epoch:
@@ -180,8 +187,11 @@ class SimulatedLog:
             ended = producer.current or producer.last
             if ended is None or ended.state != wanted:
                 raise Fatal(f"{ident}: there is no transaction to end")
-            return  # asked again, because the answer was lost
+            return producer.epoch  # asked again, because the answer was lost
+        if self.version >= 2:
+            producer.epoch += 1
         self._finish(producer, wanted)
+        return producer.epoch
 
     def _of(self, ident: str, epoch: int) -> _Producer:
         producer = self._producers[ident]

@@ -34,7 +34,8 @@ class SimulatedWriter:
     async def commit(self, appends: Sequence[Append], timestamp_ms: int) -> dict[tuple[str, int], int]:
         appends = [append for append in appends if append.records]
         tps = [TP(append.topic, append.partition) for append in appends]
-        await self._ask_coordinator(self._log.add_partitions, self.transactional_id, self._epoch, tps)
+        if self._log.version < 2:
+            await self._ask_coordinator(self._log.add_partitions, self.transactional_id, self._epoch, tps)
         offsets: dict[tuple[str, int], int] = {}
         for batches in self._rounds(appends):
             for tp, offset in (await self._produce(batches, timestamp_ms)).items():
@@ -50,13 +51,16 @@ class SimulatedWriter:
         return [first, second] if second else [first]
 
     async def _produce(self, batches: Mapping[TP, Sequence[Record]], timestamp_ms: int) -> dict[TP, int]:
-        try:
-            return await self._wire.ask(self._log.produce, self.transactional_id, self._epoch, batches, timestamp_ms)
-        except (Lost, Wait) as exc:
-            raise Fatal(f"{self.transactional_id}: a produce request was not answered") from exc
+        while True:
+            try:
+                return await self._wire.ask(self._log.produce, self.transactional_id, self._epoch, batches, timestamp_ms)
+            except Lost as exc:
+                raise Fatal(f"{self.transactional_id}: a produce request was not answered") from exc
+            except Wait:  # nothing was appended
+                await asyncio.sleep(0.002)
 
     async def _end(self) -> None:
-        await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch, lost_max=1)
+        self._epoch = await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch, lost_max=1)
 
     async def _ask_coordinator(self, server: Any, *args: Any, lost_max: int = _ASKS_MAX) -> Any:
         lost = 0

@@ -202,10 +202,11 @@ def commit_around_a_failed_batch() -> Any:
 
 @plant_for_trouble
 def a_commit_that_was_not_answered_is_sent_again() -> Any:
-    """The first one may be on its way still, and then ends the next transaction, of which half is there."""
+    """The first one may be on its way still, and then ends the next transaction, of which half is there: with version 1 of the protocol."""
 
     async def end(self: SimulatedWriter) -> None:
-        await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch)
+        self._log.version = 1
+        self._epoch = await self._ask_coordinator(self._log.end_transaction, self.transactional_id, self._epoch)
 
     return patch.object(SimulatedWriter, "_end", end)
 

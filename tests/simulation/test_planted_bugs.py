@@ -15,7 +15,7 @@ SEEDS_MAX = 1000
 FIRST = {
     "no_fencing_before_recovery": 90,
     "chunks_are_taken_over_any_connection": 400,
-    "commands_are_not_known_again": 1310,
+    "commands_are_not_known_again": 340,
     "followers_read_on_over_any_connection": 550,
 }
 

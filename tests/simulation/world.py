@@ -120,7 +120,11 @@ class World:
         # To the components. One that took an attempt after it was given up would have to compare generations itself: the key tells them.
         self.orbit = Wire(loop, latency_s_max=0.2, timeout_s=1.0, is_patient=True)
         self.nats = Wire(loop, timeout_s=1.0)
-        self.log = SimulatedLog(loop, transaction_timeout_s=self.settings.kafka.transaction_timeout_s)
+        self.log = SimulatedLog(
+            loop,
+            transaction_timeout_s=self.settings.kafka.transaction_timeout_s,
+            version=1 + schedule.seed % 2,  # clusters of both kinds
+        )
         self.jetstream = SimulatedJetStream(loop)
         self.group = Group(loop, partitions, self.settings.kafka.session_timeout_s)
         self.components = {name: Component(name) for name in self.settings.components}
