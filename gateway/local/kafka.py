@@ -129,6 +129,8 @@ def java_command(java: Java, classpath: list[Path], directory: Path, heap_mb: in
         f"-Xms{min(heap_mb, 128)}m",
         f"-Xmx{heap_mb}m",
         "-XX:+UseSerialGC" if heap_mb <= 512 else "-XX:+UseG1GC",  # below that G1's own threads cost more than its pauses save
+        # The second compiler takes a core for a minute; a broker on a developer's machine, or in a test, rarely lives so long.
+        *(["-XX:TieredStopAtLevel=1"] if heap_mb <= 512 else []),
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile={directory / 'java-crash.txt'}",
         "-Djava.awt.headless=true",
