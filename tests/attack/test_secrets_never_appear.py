@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import nkeys
 import pytest
 from aiohttp import web
 from nats.aio.client import Client
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.connected, pytest.mark.timeout(240)]
 ENVIRONMENT_KEY = f"env-{secrets.token_urlsafe(32)}"
 CHANGES: dict[str, Any] = {
     "audit": {"checkpoint_interval_s": 0.5},
+    "nats": {"worker_password": None, "worker_seed": {"file": "secrets/worker.seed"}},
     "principals": {"insighthub": {"api_keys": [{"env": "INSIGHTHUB_KEY"}]}},
     "policies": [{"kind": "size_limit", "name": "any-size-at-all", "action": "alert", "bytes_max": 1}],
     "components": {"c8-portal": {"sink": {"bearer": {"file": "secrets/c8-portal.bearer"}}}},
@@ -80,6 +82,9 @@ async def _cluster(tmp_path: Path, kafka: Kafka, topic_prefix: str, echo: Echo) 
     }
     alertmanager = {"url": f"http://{LOOPBACK}:{echo.port}", "bearer": {"file": "secrets/alertmanager.bearer"}}
     changes = CHANGES | {"alerts": {"alertmanager": alertmanager}}
+    (tmp_path / "secrets").mkdir(mode=0o700)
+    seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+    (tmp_path / "secrets" / "worker.seed").write_bytes(bytes(seed))
     async with Cluster(tmp_path, kafka, topic_prefix=topic_prefix, changes=changes, env=env) as cluster:
         yield cluster
 
