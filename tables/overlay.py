@@ -8,6 +8,7 @@ partitions have none, and an event must not cost a look into the store to learn 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
@@ -197,10 +198,11 @@ class Overlay:
         return {key: entry.generation for key, entry in self._versions.items()}
 
     def committed(self) -> None:
-        """The turn is in the store. The cache stays, bounded."""
+        """The turn is in the store. The cache stays, bounded: of too many heads the older half goes."""
         self.changed = {}
         self._versions = {}
         self._quarantine = {}
         self._lots_changed = {}
         if len(self._heads) > HEADS_CACHED_MAX:
-            self._heads.clear()
+            for artifact in list(islice(self._heads, len(self._heads) // 2)):
+                del self._heads[artifact]
