@@ -175,12 +175,17 @@ class PartitionStore:
         self._db.close()
 
 
+#: Of all partitions together.
+MEMTABLE_BYTES = 64 << 20
+
+
 class Stores:
     """The partitions that are open in this process, under one directory, sharing one block cache."""
 
-    def __init__(self, directory: Path, *, block_cache_bytes: int = 64 << 20, memtable_bytes: int = 64 << 20) -> None:
+    def __init__(self, directory: Path, *, block_cache_bytes: int = 64 << 20, memtable_bytes: int = MEMTABLE_BYTES) -> None:
         self.directory = directory
-        self._cache = Cache(block_cache_bytes)
+        # Memtables are charged to the cache. Were it no larger than they, indexes and filters would be read again for each look-up.
+        self._cache = Cache(block_cache_bytes + memtable_bytes)
         self._memtables = (
             WriteBufferManager.new_write_buffer_manager_with_cache(memtable_bytes, False, self._cache)
             if hasattr(WriteBufferManager, "new_write_buffer_manager_with_cache")
