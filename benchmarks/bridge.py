@@ -28,7 +28,7 @@ from streams.topics import Topics
 
 PARTITIONS = 4
 _AT = re.compile(r"^at (\d+) ([0-9.]+) ([0-9.]+)$", re.MULTILINE)
-_TIMEOUT_S = 120
+_TIMEOUT_S = 60
 
 
 async def bridge(log: Log, directory: Path, progress: Progress, *, messages: int, repetitions: int = 1) -> list[Row]:
