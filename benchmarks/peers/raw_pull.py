@@ -32,9 +32,13 @@ class Count:
         self.seen = 0
         self.end = asyncio.Event()
         self._marks = [messages // 5, messages]
+        self._begun = f"at 0 {time.process_time()} {time.time()}"
 
     def add(self, count: int) -> None:
         self.seen += count
+        if len(self._marks) == 2 and self.seen >= self._marks[1]:  # so few that all came at once
+            print(self._begun, flush=True)
+            self._marks.pop(0)
         if self.seen >= self._marks[0]:
             print(f"at {self.seen} {time.process_time()} {time.time()}", flush=True)
             self._marks.pop(0)
