@@ -124,13 +124,15 @@ async def wait_taken(bridge: Bridge, principal: str, sequence: int, timeout_s: f
 
 async def read_events(settings: Settings) -> dict[int, list[Any]]:
     """All records of [events] by partition, from the beginning to the end as it is now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
+    # Not `seek_to_beginning`: aiokafka may answer it with the look-up of `latest` that `assign` had begun.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         tps = [TopicPartition(Topics(settings.kafka.topic_prefix).events, p) for p in range(settings.kafka.partitions)]
         ends = await consumer.end_offsets(tps)
         consumer.assign(tps)
-        await consumer.seek_to_beginning()
         records: dict[int, list[Any]] = {tp.partition: [] for tp in tps}
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for tp, fetched in (await consumer.getmany(timeout_ms=500)).items():

@@ -114,12 +114,14 @@ async def _ends(settings: Settings, tps: list[TopicPartition]) -> dict[TopicPart
 async def read_audit(settings: Settings) -> list[AuditRecord]:
     """All committed records of [audit]."""
     topic = Topics(settings.kafka.topic_prefix).audit
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed")
+    # Not `seek_to_beginning`: aiokafka may answer it with the look-up of `latest` that `assign` had begun.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         tps = [TopicPartition(topic, partition) for partition in range(settings.kafka.partitions)]
         consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
         ends = await _ends(settings, tps)
         found: list[AuditRecord] = []
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
