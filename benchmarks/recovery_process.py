@@ -9,6 +9,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.peers.options import Options, options
+from gateway.cli.serve import relax_collector
 from streams.log_reader import LogReader
 from streams.topics import Topics
 from tables.replica import restore
@@ -34,5 +35,6 @@ def report(what: str) -> None:
 
 
 if __name__ == "__main__":
+    relax_collector()  # as `syncmaster worker` does
     report("begin")
     uvloop.run(main(options()))

@@ -23,7 +23,10 @@ class TP(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What one poll brought for one topic-partition: records (aiokafka's; maybe none) and the position behind them."""
+    """What one poll brought for one topic-partition: records (maybe none) and the position behind them.
+
+    A record has `offset`, `timestamp` in ms, `key`, `value` and `headers`, as it came out of its batch.
+    """
 
     records: Sequence[Any]
     position: int

@@ -122,7 +122,7 @@ class AuditScan:
         tp = TP(self._topics.audit_checkpoints, partition)
         async for records in _read(self._others, tp, *self._checkpoints[tp]):
             for record in records:
-                checkpoint = _checkpoint(record)
+                checkpoint = _checkpoint(tp, record)
                 self._promised[partition] = max(self._promised[partition], checkpoint.seq)
                 yield checkpoint
 
@@ -193,11 +193,11 @@ def _chain_header(record: Any) -> str:
     return dict(record.headers).get(CHAIN_HEADER, b"").decode("ascii", "replace")
 
 
-def _checkpoint(record: Any) -> Checkpoint:
+def _checkpoint(tp: TP, record: Any) -> Checkpoint:
     try:
         return _decode_checkpoint(record.value or b"")
     except msgspec.MsgspecError as exc:
-        place = f"{record.topic}-{record.partition} at offset {record.offset}"
+        place = f"{tp.topic}-{tp.partition} at offset {record.offset}"
         raise Malformed(
             "checkpoint.malformed", f"what stands in {place} is no checkpoint ({exc}); somebody else wrote there"
         ) from None

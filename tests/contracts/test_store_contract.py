@@ -144,6 +144,21 @@ def test_versions_come_in_the_order_of_their_generations(store: Any) -> None:
     assert list(store.versions_after("chart/a", 9)) == [(10, "2.0")]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"generation":12,"digest":null}',
+        b'{"generation": 12, "digest": null}',
+        b'{"digest":null,"generation":12}',
+        b'{"generation":12}',
+    ],
+)
+def test_a_generation_is_read_wherever_it_stands(store: Any, value: bytes) -> None:
+    """Records of other releases may be spelled differently."""
+    write(store, "versions", {b"chart/a\x001.0": value})
+    assert list(store.versions_after("chart/a", 11)) == [(12, "1.0")]
+
+
 def test_a_version_that_moved_leaves_a_stale_entry(store: Any) -> None:
     """Readers compare: the version's own generation is another by then."""
     write(store, "versions", {b"chart/a\x001.0": version(1)})

@@ -5,26 +5,13 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.chunks import BareRecords, ChunkScheduler
+from streams.chunks import ChunkScheduler
 from streams.record_batch import build_batch
-
-
-class FakeFetcher:
-    """As far as it is leant on: its results, its client, its request."""
-
-    def __init__(self) -> None:
-        self._client = None
-        self._records: dict[TopicPartition, object] = {}
-
-    async def _proc_fetch_request(self, assignment: object, node: int, request: object) -> bool:
-        return True
 
 
 class Sized(NamedTuple):
@@ -57,27 +44,6 @@ def test_partitions_take_turns() -> None:
     poll = {TP("events", 0): [Sized(n, b"v") for n in range(6)], TP("events", 1): [Sized(0, b"v")]}
     order = [tp.partition for tp, _ in ChunkScheduler(2, 1000).iterate(poll)]
     assert order == [0, 1, 0, 0]
-
-
-def test_records_stay_as_they_come_out_of_their_batch() -> None:
-    """Nothing is copied between the batch and the chunk: aiokafka's fetcher hands on what its parser made."""
-    batch, _ = build_batch(
-        [(b"chart/a", b"{}", [("sm-ingress", b"x")])],
-        timestamp_ms=7,
-        producer_id=1,
-        epoch=0,
-        sequence=0,
-        transactional=False,
-        bytes_max=1000,
-    )
-    tp = TopicPartition("events", 0)
-    unpacked = PartitionRecords(tp, MemoryRecords(bytes(batch)), [], 0, None, None, False, READ_COMMITTED)
-    fetches = BareRecords(FakeFetcher())
-    fetches.note(tp, FetchResult(tp, assignment=None, partition_records=unpacked, backoff=0), 1)
-    (record,) = unpacked
-    assert not isinstance(record, ConsumerRecord)
-    assert (record.offset, record.key, record.value, record.timestamp) == (0, b"chart/a", b"{}", 7)
-    assert dict(record.headers) == {"sm-ingress": b"x"}
 
 
 def test_a_batch_is_read_back_as_it_was_written() -> None:

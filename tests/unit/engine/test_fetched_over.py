@@ -7,14 +7,28 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.client import ConnectionGroup
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.record.memory_records import MemoryRecords
 
 from streams.errors import Away
 from streams.fetched_over import FirstConnections, NotedFetches
+from streams.record_batch import build_batch
 
 TP0, TP1 = TopicPartition("events", 0), TopicPartition("events", 1)
+
+BATCH = bytes(
+    build_batch(
+        [(b"chart/a", b"{}", [("sm-ingress", b"x")])],
+        timestamp_ms=7,
+        producer_id=1,
+        epoch=0,
+        sequence=0,
+        transactional=False,
+        bytes_max=1000,
+    )[0]
+)
 
 
 class FakeConnection:
@@ -58,7 +72,8 @@ class FakeFetcher:
     async def _proc_fetch_request(self, assignment: Any, node: int, request: TopicPartition) -> bool:
         await self._client.ready(node)
         self.meanwhile()
-        self._records[request] = FetchResult(request, assignment=None, partition_records=None, backoff=0)
+        records = PartitionRecords(request, MemoryRecords(BATCH), [], 0, None, None, False, READ_COMMITTED)
+        self._records[request] = FetchResult(request, assignment=None, partition_records=records, backoff=0)
         return True
 
     async def fetch(self, tp: TopicPartition) -> None:
@@ -88,6 +103,16 @@ async def test_one_connection_has_one_number(fetcher: FakeFetcher) -> None:
     await fetcher.fetch(TP0)
     await fetcher.fetch(TP0)
     assert numbers.seen == [number, number]
+
+
+async def test_records_stay_as_they_come_out_of_their_batch(fetcher: FakeFetcher) -> None:
+    """Nothing is copied between the batch and whoever reads: aiokafka's fetcher hands on what its parser made."""
+    numbers = Numbers(fetcher)
+    await fetcher.fetch(TP0)
+    (record,) = numbers[TP0]._partition_records
+    assert not isinstance(record, ConsumerRecord)
+    assert (record.offset, record.key, record.value, record.timestamp) == (0, b"chart/a", b"{}", 7)
+    assert dict(record.headers) == {"sm-ingress": b"x"}
 
 
 async def test_another_connection_has_a_higher_number(fetcher: FakeFetcher) -> None:
