@@ -6,7 +6,7 @@ bytes, for the engine to quarantine. Per message and event costs matter here: no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -39,12 +39,12 @@ class Round(msgspec.Struct):
 
     batches: dict[int, list[Any]]
     last: dict[int, bytes]
-    messages: int
-    records: int
-    payload_bytes: int
-    sequence: int
-    ingress_ns: int
-    pending: int
+    messages: int = 0
+    records: int = 0
+    payload_bytes: int = 0
+    sequence: int = 0
+    ingress_ns: int = 0
+    pending: int = 0
     buckets: dict[str, int] = {}
     limited: int = 0
 
@@ -81,33 +81,35 @@ class Encoder:
         #: Key and headers come out of a message that NATS took, so together they are no larger than one.
         self._certainly_fits_bytes = limits.log_message_bytes_max - limits.nats_payload_bytes_max - _FRAMING_BYTES
 
-    def encode(self, messages: list[Arrived], new_batch: Callable[[], Any]) -> Round:
-        """Raises Gap where sequences are missing, Retriable where they went back."""
-        open_batches: dict[int, list[Any]] = {}
-        last: dict[int, bytes] = {}
-        records, payload_bytes, sequence, ns, pending = 0, 0, self._next - 1, 0, 0
-        rate_limits, limited, plain_tail = self._rate_limits, 0, self._tails["nats"]
+    def encode(self, messages: Sequence[Arrived], new_batch: Callable[[], Any], onto: Round | None = None) -> Round:
+        """A new round, or `onto`, which has grown. Raises Gap where sequences are missing, Retriable where they went back."""
+        round_ = onto or Round({}, {})
+        batches, last, rate_limits = round_.batches, round_.last, self._rate_limits
+        head, plain_tail = self._head, self._tails["nats"]
         for reply, raw_headers, body in messages:
-            sequence, ns, pending = position_of(reply)
+            sequence_text, ms_text = _place(reply)
+            sequence = int(sequence_text)
             if sequence != self._next:
                 self._refuse(sequence)
             self._next = sequence + 1
-            payload_bytes += len(body)
-            ms = ns // 1_000_000
+            round_.payload_bytes += len(body)
             key = None if raw_headers else self._plain_key(body)
             if key is not None:
-                parts, tail = [(key.encode(), body, _NO_HEADERS)], plain_tail
+                parts: Sequence[_Record] = ((key.encode(), body, _NO_HEADERS),)
+                tail = plain_tail
             else:
                 parts, tail = self._split(body, raw_headers)
             for index, part in enumerate(parts):
-                identity = b"%b%d %d %d%b" % (self._head, sequence, index, ms, tail)
-                if rate_limits is not None and (over := rate_limits.over(ns)):
+                identity = b"".join((head, sequence_text, b" %d " % index if index else b" 0 ", ms_text, tail))
+                if rate_limits is not None and (over := rate_limits.over(position_of(reply)[1])):
                     identity += b" " + over.encode("ascii")
-                    limited += 1
-                last[self._append(open_batches, new_batch, part, ms, identity)] = identity
-            records += len(parts)
-        buckets = rate_limits.full_ns if rate_limits is not None else {}
-        return Round(open_batches, last, len(messages), records, payload_bytes, sequence, ns, pending, buckets, limited)
+                    round_.limited += 1
+                last[self._append(batches, new_batch, part, int(ms_text), identity)] = identity
+            round_.records += len(parts)
+        round_.messages += len(messages)
+        round_.sequence, round_.ingress_ns, round_.pending = position_of(messages[-1].reply)
+        round_.buckets = {} if rate_limits is None else rate_limits.full_ns
+        return round_
 
     def _append(
         self, batches: dict[int, list[Any]], new_batch: Callable[[], Any], record: _Record, ms: int, identity: bytes
@@ -133,7 +135,7 @@ class Encoder:
         except Exception:  # `_split` will find it too, and say so
             return None
 
-    def _split(self, body: bytes, raw_headers: bytes) -> tuple[list[_Record], bytes]:
+    def _split(self, body: bytes, raw_headers: bytes) -> tuple[tuple[_Record, ...], bytes]:
         """The long way: every mode, batches, what cannot be decoded. And how the identity ends, which names the door."""
         headers = parse_headers(raw_headers)
         tail = self._tails["http" if headers.pop("sm-door", "nats") == "http" else "nats"]
@@ -143,9 +145,9 @@ class Encoder:
         except Exception as exc:  # no message may stop its stream, not even one that finds a fault in the codec
             log.exception("the codec failed on a message; it goes to quarantine as it is: please report it", stream=self._stream)
             parts = [Part(None, incoming, Malformed("internal", repr(exc)))]
-        return [
+        return tuple(
             ((part.key or self._unknown).encode(), part.incoming.body, _encoded(part.incoming.headers)) for part in parts
-        ], tail
+        ), tail
 
     def _refuse(self, sequence: int) -> NoReturn:
         if sequence > self._next:
@@ -165,6 +167,16 @@ class Encoder:
             payload_bytes=len(body),
         )
         return body[: max(room, 0)]
+
+
+def _place(reply: bytes) -> tuple[bytes, bytes]:
+    """Sequence and timestamp in ms, as the text that the reply subject has: one is made of it for every message. Raises Gap as `position_of`."""
+    fields = reply.split(b".")
+    sequence, ns = (fields[5], fields[7]) if len(fields) == 9 else (fields[7:10:2] if len(fields) > 10 else (b"", b""))
+    if sequence.isdigit() and ns.isdigit() and len(ns) > 6:
+        return sequence, ns[:-6]
+    number, nanoseconds, _ = position_of(reply)
+    return b"%d" % number, b"%d" % (nanoseconds // 1_000_000)
 
 
 def position_of(reply: bytes) -> tuple[int, int, int]:

@@ -105,9 +105,9 @@ class Puller:
             await asyncio.sleep(pause_s)
         self._took_at = self._clock()
 
-    async def release(self, taken: Taken) -> None:
-        """The log has these: their pulls may be asked for again."""
-        self._released = list(taken.arrived)
+    async def release(self, arrived: tuple[int, ...]) -> None:
+        """The log has all that had `arrived` by then: its pulls may be asked for again."""
+        self._released = list(arrived)
         await self._ask()
 
     async def _ask(self) -> None:

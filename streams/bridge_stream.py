@@ -1,6 +1,6 @@
 """Serves one principal's stream: from its checkpoint to [events], until something ends it. Who starts it again: `bridge.py`.
 
-    puller --messages--> encoder --round--> (queue of one) --> appender --acknowledged--> checkpoint --later--> purge
+    puller --messages--> encoder --(a round that grows)--> appender --acknowledged--> checkpoint --later--> purge
                                                                   |                          by compare-and-set
                                                                   +--> puller: its pulls may be asked for again
 
@@ -32,7 +32,8 @@ from streams.bridge_grace import GraceWindow
 from streams.bridge_lease import Lease
 from streams.bridge_links import Links
 from streams.bridge_plan import Checkpoint, Start
-from streams.bridge_pull import Puller, Taken
+from streams.bridge_pull import Puller
+from streams.bridge_rounds import Rounds
 from streams.errors import Retriable, SyncMasterError
 from streams.ingress import Ingress
 from streams.log_append import LogAppender
@@ -59,6 +60,8 @@ _EARLY_PART = 0.1
 #: How often the log is asked for the records that the checkpoint counts on; at least four times within the grace window.
 _CONFIRM_S = 60.0
 _GOODBYE_S = 1.0
+#: Messages, some three milliseconds of work.
+_ENCODED_AT_ONCE = 500
 
 
 class StreamStatistics(msgspec.Struct, frozen=True):
@@ -132,7 +135,7 @@ class StreamBridge:
             await appender.start()
             puller = Puller(client, self._stream, self._settings.bridge, self._settings.limits, self._links.monotonic_s)
             await puller.start(start.first)
-            rounds: asyncio.Queue[tuple[Taken, Round]] = asyncio.Queue(maxsize=1)
+            rounds = Rounds()
             await run_together(
                 self._read(puller, self._encoder(start, keeper), appender, rounds),
                 self._append(puller, appender, rounds, lease, keeper),
@@ -162,24 +165,26 @@ class StreamBridge:
             rate_limits=RateLimits(limits_of(self._settings, self._principal), keeper.latest.buckets),
         )
 
-    async def _read(
-        self, puller: Puller, encoder: Encoder, appender: LogAppender, rounds: asyncio.Queue[tuple[Taken, Round]]
-    ) -> None:
-        """Encodes the next round while the log takes the one before."""
+    async def _read(self, puller: Puller, encoder: Encoder, appender: LogAppender, rounds: Rounds) -> None:
+        """Encodes beside the append that is under way, a little at a time: its acknowledgement must not wait."""
         while True:
             taken = await puller.take()
-            await rounds.put((taken, encoder.encode(taken.messages, appender.new_batch)))
+            for at in range(0, len(taken.messages), _ENCODED_AT_ONCE):
+                some = taken.messages[at : at + _ENCODED_AT_ONCE]
+                is_all = at + len(some) == len(taken.messages)
+                rounds.grown(encoder.encode(some, appender.new_batch, rounds.open), taken.arrived if is_all else None)
+                await asyncio.sleep(0)
 
     async def _append(
         self,
         puller: Puller,
         appender: LogAppender,
-        rounds: asyncio.Queue[tuple[Taken, Round]],
+        rounds: Rounds,
         lease: Lease,
         keeper: CheckpointKeeper,
     ) -> None:
         while True:
-            taken, round_ = await rounds.get()
+            round_, arrived = await rounds.take()
             lease.check()
             before = self._ends.highest()
             with metrics.BRIDGE_APPEND_SECONDS.time():
@@ -197,7 +202,8 @@ class StreamBridge:
                 marks=known.marks | marks,
             )
             self._count(keeper.latest, round_)
-            await puller.release(taken)
+            if arrived is not None:
+                await puller.release(arrived)
 
     def _count(self, checkpoint: Checkpoint, round_: Round) -> None:
         self._checkpoint = checkpoint

@@ -98,7 +98,7 @@ class Worker(Model):
 class Bridge(Model):
     pull_messages_max: int = Field(2000, ge=1)
     pull_bytes_max: int = Field(4 << 20, ge=1 << 16)
-    pulls_in_flight: int = Field(3, ge=1, le=16)
+    pulls_in_flight: int = Field(6, ge=1, le=16)
     #: From one append of a stream to its next under load; an idle stream's message goes at once.
     round_interval_s: float = Field(0.005, ge=0, le=1)
     lease_ttl_s: float = Field(6.0, gt=0.5, le=10.0)

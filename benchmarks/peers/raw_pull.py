@@ -76,7 +76,7 @@ async def own(client: PullClient, stream: str, count: Count) -> None:
     while not count.end.is_set():
         taken = await puller.take()
         count.add(len(taken.messages))
-        await puller.release(taken)
+        await puller.release(taken.arrived)
 
 
 async def main(url: str, user: str, password: str, *, stream: str, messages: int, kind: str) -> None:

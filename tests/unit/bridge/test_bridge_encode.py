@@ -90,6 +90,21 @@ def test_a_full_batch_is_followed_by_another_in_order() -> None:
     assert [[int(Ingress.decode(r["headers"][0][1]).sequence) for r in batch] for batch in chain] == [[1, 2, 3], [4, 5, 6], [7]]
 
 
+def test_a_round_may_grow() -> None:
+    """What is encoded onto a round is as if it had been encoded with it."""
+    messages = [arrived(n, event(n, f"a{n % 3}")) for n in range(1, 8)]
+    whole, parts = encoder().encode(messages, Batch), encoder()
+    grown = parts.encode(messages[5:], Batch, parts.encode(messages[2:5], Batch, parts.encode(messages[:2], Batch)))
+    assert records(grown) == records(whole)
+    assert (grown.last, grown.messages, grown.records, grown.payload_bytes) == (
+        whole.last,
+        whole.messages,
+        whole.records,
+        whole.payload_bytes,
+    )
+    assert (grown.sequence, grown.ingress_ns, grown.pending) == (whole.sequence, whole.ingress_ns, whole.pending)
+
+
 def test_a_round_tells_where_it_leads() -> None:
     """The last sequence, its time, what is left in the stream, and how many messages and records it was."""
     encoded = encoder(5).encode([arrived(5, b"[" + event(1) + b"," + event(2) + b"]"), arrived(6, b"x")], Batch)
