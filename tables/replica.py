@@ -25,6 +25,9 @@ from tables.store import Stores
 
 log = structlog.get_logger(__name__)
 
+#: About a megabyte of versions, which the processor's cache holds from the batch to the memtable.
+_WRITTEN_AT_ONCE = 1000
+
 #: Called with the partition and the keys of `artifacts` that have changed, after they are in the store.
 OnChange = Callable[[int, Collection[bytes]], None]
 #: Called with a partition whose store is dropped, before it is: everything that was known from it is void.
@@ -136,11 +139,14 @@ class Follower:
         table, store = self._table_of[tp.topic], self._stores[tp.partition]
         applied = store.offset(table)
         records = [record for record in fetched.records if record.offset >= applied]
-        batch = store.batch()
-        for record in records:
-            batch.apply(table, record.key, record.value)
-        batch.set_offset(table, max(fetched.position, applied), Fingerprint.of_record(fetched.records[-1]))
-        store.write(batch)
+        for begin in range(0, len(records) or 1, _WRITTEN_AT_ONCE):
+            some, behind = records[begin : begin + _WRITTEN_AT_ONCE], records[begin + _WRITTEN_AT_ONCE :]
+            batch = store.batch()
+            for record in some:
+                batch.apply(table, record.key, record.value)
+            position = behind[0].offset if behind else max(fetched.position, applied)
+            batch.set_offset(table, position, Fingerprint.of_record((some or fetched.records)[-1]))
+            store.write(batch)
         self._positions[tp] = fetched.position
         self._ends[tp] = max(self._ends[tp], fetched.position)
         metrics.RESTORE_RECORDS.inc(len(records))
