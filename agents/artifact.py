@@ -319,7 +319,10 @@ class ArtifactActor:
     async def _turn(self, work: Work) -> None:
         started_s, now_ms = monotonic(), self._clock()
         holds = self._watch.in_effect()
-        outcome = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms, holds=holds).run(work)
+        turn = Turn(self.partition, self.marker, self._overlay, self._rules, now_ms, holds=holds)
+        for _ in turn.steps(work):
+            await asyncio.sleep(0)
+        outcome = turn.outcome()
         appends = outcome.appends(self._topics, self.partition)
         offsets = await self._writer.commit(appends, now_ms)
         self.store.write(self._batch(outcome, offsets, now_ms))

@@ -5,6 +5,7 @@ What each step decides is in its own file: `holds.py`, `on_command.py`, `on_rece
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from agents.config_change import note_configuration
@@ -23,6 +24,9 @@ from streams.holds import Holds
 from tables.model import Marker
 from tables.overlay import Overlay
 
+#: Some ten milliseconds of work.
+_EVENTS_AT_ONCE = 500
+
 
 class Turn:
     """One turn over an overlay. Use once."""
@@ -31,6 +35,13 @@ class Turn:
         self._state = TurnState(partition, marker, overlay, rules, now_ms, holds=holds)
 
     def run(self, work: Work) -> Outcome:
+        """The whole turn at once."""
+        for _ in self.steps(work):
+            pass
+        return self.outcome()
+
+    def steps(self, work: Work) -> Iterator[None]:
+        """The turn in parts of a few milliseconds, for whoever has others to let in between: `outcome` is what all of them make."""
         state = self._state
         note_configuration(state.partition, state.marker, state.audit)
         release_logs(state)
@@ -40,11 +51,15 @@ class Turn:
             take_receipt(state, number, receipt)
         if state.overlay.draining:
             drain(state)
-        if work.events:
-            take_events(state, work.events)
+        for begin in range(0, len(work.events), _EVENTS_AT_ONCE):
+            if begin:
+                yield
+            take_events(state, work.events[begin : begin + _EVENTS_AT_ONCE])
         if state.marker.routing != state.rules.routing.hash:
             reroute(state)
-        return state.outcome()
+
+    def outcome(self) -> Outcome:
+        return self._state.outcome()
 
     def _command(self, record: Any) -> None:
         marker = self._state.marker

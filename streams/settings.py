@@ -80,7 +80,7 @@ class Limits(Model):
 
 class Worker(Model):
     data_dir: Path = Path(".syncmaster/worker")
-    chunk_records_max: int = Field(2000, ge=1)
+    chunk_records_max: int = Field(4000, ge=1)
     chunk_bytes_max: int = Field(4 << 20, ge=1024)
     mailbox_chunks_max: int = Field(4, ge=1)
     mailbox_receipts_max: int = Field(10_000, ge=1)

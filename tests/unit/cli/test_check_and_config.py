@@ -58,7 +58,7 @@ def test_defaults_and_overrides_are_printed() -> None:
     """What is in effect is shown, whether it is from the file, the environment or nowhere."""
     text = effective_yaml(load_settings(ORBIT, {"SYNCMASTER__KAFKA__PARTITIONS": "24"}))
     assert "partitions: 24" in text
-    assert "chunk_records_max: 2000" in text
+    assert "chunk_records_max: 4000" in text
 
 
 def test_printing_and_loading_is_a_round_trip(file: Path) -> None:

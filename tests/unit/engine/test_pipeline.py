@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.pipeline import Turn
 from agents.rules import Rules
 from agents.sinks.base import Receipt, Result
+from agents.turn import Work
 from streams.commands import Command
 from streams.settings import Settings
 from tables.audit_record import chain
@@ -81,6 +83,18 @@ def test_a_repeated_record_is_dropped_without_a_trace(partition: Partition) -> N
     assert partition.head("chart/argo-cd").generation == 1
     assert partition.outcomes() == ["accepted"]
     assert partition.marker.events == 2
+
+
+def test_a_large_turn_lets_others_in_between_and_is_one_turn_all_the_same(
+    made: Callable[[Settings], Partition], settings: Settings
+) -> None:
+    """A chunk of thousands is judged a few milliseconds at a time; what it makes is what it makes at once."""
+    events = [record(n, chart_event(f"a{n % 7}", f"1.0.{n}", ident=f"e{n}")) for n in range(1201)]
+    at_once, in_parts = made(settings), made(settings)
+    outcome = at_once.try_turn(*events)
+    turn = Turn(0, in_parts.marker, in_parts.overlay, in_parts.rules, in_parts.now_ms, holds=in_parts.holds)
+    assert len(list(turn.steps(Work(events=events)))) == 2
+    assert turn.outcome() == outcome
 
 
 def test_a_producer_that_repeats_itself_gets_duplicate(partition: Partition) -> None:
