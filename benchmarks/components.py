@@ -27,8 +27,8 @@ DOOR = "door"
 class Arrivals:
     """When each component had which event. An event is known by its id, `<number>-<due_ns>`."""
 
-    def __init__(self) -> None:
-        self.latencies_s: dict[str, list[float]] = {name: [] for name in (*COMPONENTS, DOOR)}
+    def __init__(self, components: tuple[str, ...] = COMPONENTS) -> None:
+        self.latencies_s: dict[str, list[float]] = {name: [] for name in (*components, DOOR)}
 
     def note(self, component: str, ident: str) -> None:
         self.latencies_s[component].append((time.perf_counter_ns() - int(ident.rpartition("-")[2])) / 1e9)

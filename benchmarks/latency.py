@@ -4,7 +4,8 @@ Rows are named by how the component is reached; `door` is the acknowledgement of
 
 NATS (sync always), Kafka, bridge and worker are processes as in production; publisher and components are in this process, on one clock. The
 moment that counts is when the event *was due*, not when a busy publisher came to send it, and it travels in the event's id.
-Three components, one per kind of sink, each get every event: `portal` over HTTP, `chef` by NATS request, `store` from the log.
+Either one component gets every event, over HTTP (`http_alone`): one receipt for each. Or three do, one per kind of sink: `portal` over HTTP,
+`chef` by NATS request, `store` from the log.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from streams.settings import Settings
 PARTITIONS = 4
 STEADY_PER_S = 1000
 LOADS_PER_S = (250, 500, 1000, 2000, 3000, 4000)
+_ONE = ("portal",)
+_KINDS = {"portal": "http", "chef": "nats", "store": "log", DOOR: DOOR}
 _ARTIFACTS = 2000
 _TICK_S = 0.002
 _SETTLE_S = 20.0
@@ -48,6 +51,7 @@ class Stack:
 
     def __init__(self, settings: Settings, publisher: Client, arrivals: Arrivals, worker: Child, bridge: Child) -> None:
         self.settings, self.publisher, self.arrivals, self.worker, self.bridge = settings, publisher, arrivals, worker, bridge
+        self.components = [name for name in arrivals.latencies_s if name != DOOR]
         self._next = 0
 
     async def load(self, per_s: int, seconds: float, on_tick: Callable[[], None] = lambda: None) -> tuple[int, float]:
@@ -82,23 +86,26 @@ class Stack:
 
 
 async def latency(log: Log, directory: Path, progress: Progress, *, seconds: float = 20.0) -> tuple[list[Row], dict[str, float]]:
-    """Rows per component at the steady rate; and p50 and p99 of the component that is reached over HTTP, in ms."""
-    async with running(log, directory) as stack:
-        rows = await _steady(stack, STEADY_PER_S, seconds, progress, warm_s=_WARM_S)
-    over_http = next(row for row in rows if row["engine"] == "http")
-    return rows, {"p50": over_http["p50_ms"], "p99": over_http["p99_ms"]}
+    """Rows per component at the steady rate; and p50 and p99 from publish to the one receipt of an event, over HTTP, in ms."""
+    rows: list[Row] = []
+    for components in (_ONE, COMPONENTS):
+        async with running(log, directory / str(len(components)), components) as stack:
+            rows += await _steady(stack, STEADY_PER_S, seconds, progress, warm_s=_WARM_S)
+    alone = rows[0]
+    return rows, {"p50": alone["p50_ms"], "p99": alone["p99_ms"]}
 
 
 async def latency_by_load(
     log: Log, directory: Path, progress: Progress, *, seconds: float = 8.0, loads: tuple[int, ...] = LOADS_PER_S
 ) -> list[Row]:
     """From idle up to where the stack does not keep up any more."""
-    rows = []
-    async with running(log, directory) as stack:
-        for per_s in loads:
-            rows += await _steady(stack, per_s, seconds, progress, path="latency_by_load")
-            if rows[-1]["events_per_s"] < 0.95 * per_s:
-                break
+    rows: list[Row] = []
+    for components in (_ONE, COMPONENTS):
+        async with running(log, directory / f"load-{len(components)}", components) as stack:
+            for per_s in loads:
+                rows += await _steady(stack, per_s, seconds, progress, path="latency_by_load")
+                if rows[-1]["events_per_s"] < 0.95 * per_s:
+                    break
     return rows
 
 
@@ -107,31 +114,33 @@ async def _steady(
 ) -> list[Row]:
     stack.arrivals.clear()
     warm, _ = await stack.load(per_s, min(warm_s, seconds / 2))
-    for component in COMPONENTS:
+    for component in stack.components:
         await stack.settle(warm, component)
     stack.arrivals.clear()
     process = psutil.Process(stack.worker.pid)
     before = sample(process, 0)
     with progress.task(f"{per_s:,} events/s", int(per_s * seconds)) as advance:
-        count, took_s = await stack.load(per_s, seconds, lambda: advance(len(stack.arrivals.latencies_s["portal"])))
-        kept_up = [await stack.settle(count, component) for component in COMPONENTS]
+        count, took_s = await stack.load(per_s, seconds, lambda: advance(len(stack.arrivals.latencies_s[stack.components[0]])))
+        kept_up = [await stack.settle(count, component) for component in stack.components]
     after = sample(process, count)
     measured = Measurement(count, took_s, after.cpu_s - before.cpu_s, peak_rss_bytes(process), [])
     rows = []
-    for kind, component, complete in zip(("http", "nats", "log", DOOR), (*COMPONENTS, DOOR), (*kept_up, True), strict=True):
+    suffix = "_alone" if len(stack.components) == 1 else ""
+    for component, complete in zip((*stack.components, DOOR), (*kept_up, True), strict=True):
+        kind = _KINDS[component] + suffix
         percentiles: dict[str, Any] = {f"{name}_ms": value for name, value in stack.arrivals.percentiles_ms(component).items()}
         got = len(stack.arrivals.latencies_s[component])
         rows.append(row(path, kind, [measured], rate_per_s=per_s, delivered=got, complete=complete, **percentiles))
-        progress.say(f"{per_s:>6,}/s  {kind:5} {percentiles}  {got:,} of {count:,}")
+        progress.say(f"{per_s:>6,}/s  {kind:10} {percentiles}  {got:,} of {count:,}")
     return rows
 
 
 @asynccontextmanager
-async def running(log: Log, directory: Path) -> AsyncIterator[Stack]:
-    arrivals = Arrivals()
+async def running(log: Log, directory: Path, components: tuple[str, ...] = COMPONENTS) -> AsyncIterator[Stack]:
+    arrivals = Arrivals(components)
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(http_component("portal", arrivals))
-        content = with_secrets(_configuration(log.bootstrap, directory, url), directory)
+        content = with_secrets(_configuration(log.bootstrap, directory, url, components), directory)
         server = BenchNats(directory / "nats", product.settings_of(content))
         server.start()
         stack.callback(server.kill9)
@@ -141,23 +150,27 @@ async def running(log: Log, directory: Path) -> AsyncIterator[Stack]:
         for child in (bridge, worker):
             child.start()
             stack.callback(child.stop)
-        await stack.enter_async_context(nats_component("chef", settings, arrivals))
-        await stack.enter_async_context(log_component("store", settings, log, arrivals))
+        if "chef" in components:
+            await stack.enter_async_context(nats_component("chef", settings, arrivals))
+        if "store" in components:
+            await stack.enter_async_context(log_component("store", settings, log, arrivals))
         publisher = await stack.enter_async_context(client(settings, PRINCIPAL))
         started = Stack(settings, publisher, arrivals, worker, bridge)
         await _wait_ready(started)
         yield started
 
 
-def _configuration(bootstrap: str, directory: Path, url: str) -> dict[str, Any]:
-    content = product.configuration(bootstrap, directory.name, PARTITIONS, directory / "data")
-    content["components"] = {
+def _configuration(bootstrap: str, directory: Path, url: str, components: tuple[str, ...]) -> dict[str, Any]:
+    content = product.configuration(bootstrap, f"latency-{directory.name}", PARTITIONS, directory / "data")
+    known: dict[str, Any] = {
         "portal": {"sink": {"type": "http", "url": url}, "in_flight_max": 64},
         "chef": {"sink": {"type": "nats", "mode": "request", "subject": "sync.chef.{kind}"}, "in_flight_max": 64},
         "store": {"sink": {"type": "log"}},
     }
-    content["principals"]["chef"] = {}
-    content["routes"] = [{"name": "charts", "match": {"artifacts": ["chart/*"]}, "to": list(COMPONENTS), "mode": "every"}]
+    content["components"] = {name: known[name] for name in components}
+    if "chef" in components:
+        content["principals"]["chef"] = {}
+    content["routes"] = [{"name": "charts", "match": {"artifacts": ["chart/*"]}, "to": list(components), "mode": "every"}]
     return content
 
 

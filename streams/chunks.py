@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import faust
@@ -24,13 +23,12 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 from aiokafka import errors as kafka_errors
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.fetched_over import NotedFetches
+from streams.fetched_ahead import Fetched, FetchedAhead
 from streams.logs import AWAY
 
 log = structlog.get_logger(__name__)
@@ -118,46 +116,10 @@ class ChunkScheduler:
         yield Fetched(records[start:], begin, getattr(records, "end", None), connection)
 
 
-class Fetched(list[Any]):
-    """Records, the positions before and behind them (there may be markers of transactions on both sides), and the connection's number."""
-
-    def __init__(self, records: Iterable[Any], begin: int | None, end: int | None, connection: int) -> None:
-        super().__init__(records)
-        self.begin = begin
-        self.end = end
-        self.connection = connection
-
-
-class WholeFetches(NotedFetches):
-    """What the fetcher has fetched, with the positions before and behind it."""
-
-    def __init__(self, fetcher: Fetcher) -> None:
-        super().__init__(fetcher)
-        self._unseen: dict[TopicPartition, tuple[int, int]] = {}  # read and found to have no record, from there to there
-
-    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> None:
-        fetched.getall = partial(self._getall, tp, fetched, fetched.getall, connection)
-
-    def _getall(
-        self, tp: TopicPartition, fetched: FetchResult, getall: Any, connection: int, records_max: int | None = None
-    ) -> list[Any]:
-        read = fetched._partition_records
-        begin = None if read is None else read.next_fetch_offset
-        records = getall(records_max)
-        if begin is None or (not records and fetched.has_more()):
-            return records
-        unseen_from, unseen_to = self._unseen.pop(tp, (begin, begin))
-        begin = unseen_from if unseen_to == begin else begin
-        if not records:
-            self._unseen[tp] = (begin, read.next_fetch_offset)
-            return records
-        return Fetched(records, begin, read.next_fetch_offset, connection)
-
-
 class ChunkThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
-        self._connections = WholeFetches(self._ensure_consumer()._fetcher).connections
+        self._connections = FetchedAhead(self._ensure_consumer()._fetcher).connections
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

@@ -39,11 +39,13 @@ class NotedFetches(dict[TopicPartition, Any], ABC):
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         if isinstance(fetched, FetchResult):
             fetched._partition_records._consumer_record = _as_it_is
-            self.note(tp, fetched, self.connections.of_fetch(tp))
+            if not self.note(tp, fetched, self.connections.of_fetch(tp)):
+                return
         super().__setitem__(tp, fetched)
 
     @abstractmethod
-    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> None: ...
+    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> bool:
+        """Whether it is to be kept."""
 
 
 def _as_it_is(_: TopicPartition, record: Any) -> Any:
@@ -61,8 +63,9 @@ class FirstConnections(NotedFetches):
         self._first: dict[TopicPartition, int] = {}
         self.has_changed = False
 
-    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> None:
+    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> bool:
         self.has_changed |= self._first.setdefault(tp, connection) != connection
+        return True
 
 
 class Connections:

@@ -87,8 +87,9 @@ class Numbers(NotedFetches):
         super().__init__(fetcher)
         self.seen: list[int] = []
 
-    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> None:
+    def note(self, tp: TopicPartition, fetched: FetchResult, connection: int) -> bool:
         self.seen.append(connection)
+        return True
 
 
 @pytest.fixture
