@@ -33,8 +33,14 @@ types: $(DEV_STAMP) ## mypy, strict
 imports: $(DEV_STAMP) ## the order of the packages
 	$(BIN)/lint-imports
 
+# Two cores' worth of what needs no broker at once; what shares one, one after the other.
 unit: $(DEV_STAMP) ## the tests only, on real NATS and Kafka; ARGS='-k bridge' passes options to pytest
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/python -m pytest -m 'not connected' -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m connected
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 bench: $(BENCH_STAMP) ## SyncMaster beside its peers, under 15 minutes; QUICK=1: the hot path only, under 5; ARGS='--help' tells more
 	$(BIN)/python -m benchmarks $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
