@@ -6,8 +6,6 @@ A plant patches the real code wherever the mistake would be made there, and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
@@ -24,46 +22,16 @@ import streams.bridge_begin
 import streams.bridge_stream
 from agents.artifact import Mailbox
 from agents.partitions import Partitions
-from agents.sinks.backlog import Backlog
-from agents.sinks.base import Result
-from agents.sync_state import Nothing
-from agents.turn_state import TurnState
 from streams.bridge_grace import GraceWindow
-from streams.bridge_stream import StreamBridge
 from streams.errors import Malformed
 from streams.log_append import AppendFailed
-from streams.log_ends import LogEnds
 from streams.log_reader import TP
 from tables.overlay import Overlay
 from tables.replica import Follower
-from tables.store import PartitionStore
 from tests.simulation.log import Entry, SimulatedLog
 from tests.simulation.log_clients import SimulatedAppender, SimulatedReader, SimulatedWriter
-from tests.simulation.loop import PROCESS
+from tests.simulation.planting import plant, plant_for_trouble, together
 from tests.simulation.stores import MemoryDatabase
-
-#: By name: what it does wrong is its docstring.
-PLANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
-FOR_LOSSES: set[str] = set()
-FOR_TROUBLE: set[str] = set()
-
-
-def plant(function: Callable[[], Any]) -> Callable[[], Any]:
-    PLANTS[function.__name__] = function
-    return function
-
-
-def plant_for_trouble(function: Callable[[], Any]) -> Callable[[], Any]:
-    """It shows where requests to the log are late."""
-    FOR_TROUBLE.add(function.__name__)
-    return plant(function)
-
-
-def plant_for_losses(function: Callable[[], Any]) -> Callable[[], Any]:
-    """It shows only where the log loses its tail."""
-    FOR_LOSSES.add(function.__name__)
-    return plant(function)
-
 
 # -- nothing is lost ----------------------------------------------------------------------------------------------------------------
 
@@ -160,7 +128,7 @@ def purged_before_the_log_has_it() -> Any:
 
     original = streams.bridge_stream.purge_below
     grace = patch.object(GraceWindow, "purge_below", lambda self, now_s, checkpoint, fill: checkpoint)
-    return _all(grace, patch.object(streams.bridge_stream, "purge_below", purge))
+    return together(grace, patch.object(streams.bridge_stream, "purge_below", purge))
 
 
 @plant
@@ -224,7 +192,7 @@ def no_fencing_before_recovery() -> Any:
         return await original(self, *args)
 
     original_init, original = SimulatedWriter.init, SimulatedWriter.commit
-    return _all(patch.object(SimulatedWriter, "init", init), patch.object(SimulatedWriter, "commit", commit))
+    return together(patch.object(SimulatedWriter, "init", init), patch.object(SimulatedWriter, "commit", commit))
 
 
 @plant
@@ -290,8 +258,6 @@ def recovery_waits_for_the_last_record() -> Any:
         entries = [entry.offset for entry in self._log.partition(tp).committed() if entry.offset < self._positions[tp]]
         return entries[-1] + 1 if entries else self._positions[tp]
 
-    from tests.simulation.log_clients import SimulatedReader
-
     return patch.object(SimulatedReader, "position", position)
 
 
@@ -321,181 +287,3 @@ def standby_with_a_gap() -> Any:
 
     original = Follower._start_positions
     return patch.object(Follower, "_start_positions", start_positions)
-
-
-# -- a log that lost its tail -----------------------------------------------------------------------------------------------------
-
-
-@plant_for_losses
-def stores_are_known_by_offsets_alone() -> Any:
-    """A store goes on from its offset, whatever stands before it in the changelog now."""
-    return patch.object(PartitionStore, "fingerprint", lambda *_: None)
-
-
-@plant_for_losses
-def checkpoints_are_known_by_offsets_alone() -> Any:
-    """A bridge goes on when the log is long enough, whoever's records are there."""
-
-    async def replaced(*_: Any) -> dict[int, int]:
-        return {}
-
-    return patch.object(LogEnds, "replaced", replaced)
-
-
-@plant_for_losses
-def idle_streams_do_not_ask() -> Any:
-    """A stream that has nothing to append leaves it to others to notice."""
-
-    async def confirm(*_: Any) -> None:
-        await asyncio.Event().wait()
-
-    return patch.object(StreamBridge, "_confirm", confirm)
-
-
-@plant_for_losses
-def idle_partitions_do_not_ask() -> Any:
-    """A partition that has nothing to write serves what the log has lost."""
-
-    async def watch(*_: Any) -> None:
-        await asyncio.Event().wait()
-
-    return patch.object(Partitions, "_watch", watch)
-
-
-@plant_for_losses
-def chunks_are_taken_over_any_connection() -> Any:
-    """Whoever fetched reads on behind a log that was away, however it has come back."""
-
-    def offer(self: Mailbox, chunk: Any) -> bool:
-        return original(self, msgspec.structs.replace(chunk, connection=self._connection))
-
-    original = Mailbox.offer
-    return patch.object(Mailbox, "offer", offer)
-
-
-@plant_for_losses
-def followers_read_on_over_any_connection() -> Any:
-    """Whoever follows a changelog reads on behind a log that was away, however it has come back."""
-
-    def fetch(self: SimulatedReader, positions: Any) -> Any:
-        return original(self, positions)[0], 0
-
-    original = SimulatedReader._fetch
-    return patch.object(SimulatedReader, "_fetch", fetch)
-
-
-@plant_for_losses
-def commands_are_not_known_again() -> Any:
-    """When [commands] is read again, all of it is carried out again."""
-    return patch.object(agents.pipeline, "is_repeated_command", lambda *_: False)
-
-
-# -- the audit ------------------------------------------------------------------------------------------------------------------------
-
-
-@plant
-def audit_chain_from_memory() -> Any:
-    """The chain goes on from what the worker remembers, not from what the marker says was committed."""
-
-    def make(self: TurnState, partition: int, *args: Any) -> None:
-        original(self, partition, *args)
-        process = PROCESS.get()
-        remembered = memory.get((process, partition))
-        if remembered is not None:
-            self.audit.seq, self.audit._link = remembered
-
-    def outcome(self: TurnState) -> Any:
-        memory[PROCESS.get(), self.partition] = (self.audit.seq, self.audit._link)
-        return original_outcome(self)
-
-    memory: dict[Any, Any] = {}
-    original, original_outcome = TurnState.__init__, TurnState.outcome
-    return _all(patch.object(TurnState, "__init__", make), patch.object(TurnState, "outcome", outcome))
-
-
-@plant
-def refusals_are_not_audited() -> Any:
-    """A refused event leaves no record."""
-
-    def audit_event(*args: Any, **fields: Any) -> None:
-        if fields.get("code") is None:
-            original(*args, **fields)
-
-    original = agents.on_event.audit_event
-    return patch.object(agents.on_event, "audit_event", audit_event)
-
-
-# -- components -----------------------------------------------------------------------------------------------------------------------
-
-
-@plant
-def an_older_receipt_settles_a_newer_generation() -> Any:
-    """Whatever was delivered, the pair counts as in sync."""
-
-    def receive(sync: Any, receipt: Any, **options: Any) -> Any:
-        if sync is not None and receipt.result is Result.DELIVERED:
-            receipt = msgspec.structs.replace(receipt, generation=sync.desired)
-        return original(sync, receipt, **options)
-
-    original = agents.sync_state.receive
-    return patch.object(agents.sync_state, "receive", receive)
-
-
-@plant
-def two_attempts_for_one_artifact_at_once() -> Any:
-    """The next version goes out before the one under way has arrived."""
-
-    def take(self: Backlog, now_ms: int) -> Any:
-        self._under_way.clear()
-        return original(self, now_ms)
-
-    original = Backlog.take
-    return patch.object(Backlog, "take", take)
-
-
-@plant
-def a_failed_attempt_is_not_repeated() -> Any:
-    """A temporary failure is the end of it."""
-
-    def next_step(sync: Any, now_ms: int) -> Any:
-        return Nothing() if sync.attempts else original(sync, now_ms)
-
-    original = agents.sync_state.next_step
-    return patch.object(agents.sinks.backlog, "next_step", next_step)
-
-
-@plant
-def supersessions_are_miscounted() -> Any:
-    """The generation that was delivered counts as superseded too."""
-
-    def settle(sync: Any, *, now_ms: int) -> Any:
-        return msgspec.structs.replace(original(sync, now_ms=now_ms), superseded=sync.superseded + sync.pending)
-
-    original = agents.sync_state.settle
-    return patch.object(agents.sync_state, "settle", settle)
-
-
-@plant
-def no_scan_at_assignment() -> Any:
-    """What was out of step before this worker had the partition stays so."""
-
-    def make(self: Backlog, *args: Any) -> None:
-        original(self, *args)
-        self._scanned = None
-
-    original = Backlog.__init__
-    return patch.object(Backlog, "__init__", make)
-
-
-@plant
-def sync_now_does_nothing() -> Any:
-    """A manual sync is audited, and that is all."""
-    return patch.object(agents.on_command, "_desire_again", lambda *_: None)
-
-
-@contextmanager
-def _all(*patches: Any) -> Iterator[None]:
-    with ExitStack() as stack:
-        for each in patches:
-            stack.enter_context(each)
-        yield

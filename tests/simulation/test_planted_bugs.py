@@ -1,4 +1,4 @@
-"""The simulation finds what it is for: each bug of `plants.py` breaks a guarantee, and some seed shows it, soon."""
+"""The simulation finds what it is for: each bug of `plants*.py` breaks a guarantee, and some seed shows it, soon."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.plants import FOR_LOSSES, FOR_TROUBLE, PLANTS
+from tests.simulation import plants, plants_lost_tails, plants_outcomes  # noqa: F401 - where the bugs are
+from tests.simulation.planting import FOR_LOSSES, FOR_TROUBLE, PLANTS
 from tests.simulation.run import Failure, run_losing_seed, run_seed, run_troubled_seed
 
 #: A bug that needs more runs than this to show is one that the daily run would miss.
