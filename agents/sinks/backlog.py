@@ -64,7 +64,7 @@ class Backlog:
         self._held: dict[str, None] = {}
         self._held_beyond = False  # more are held than `_held` has room for
         self._notes: dict[str, _Note] = {}  # in order of `until_ms`
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, bool] = {}  # True: it was to be looked at meanwhile
         self._scanned: str | None = ""  # the last artifact that the scan has seen; None: nothing to scan
         self._rescan_ms: int | None = None
 
@@ -124,16 +124,17 @@ class Backlog:
         for artifact in list(islice(self._ready, EXAMINED_MAX)):
             due = self._examine(artifact, now_ms, hurry=self._ready.pop(artifact))
             if due is not None:
-                self._under_way.add(artifact)
+                self._under_way[artifact] = False
                 return due
         return None
 
     def finished(self, due: Due, receipt: Receipt | None, now_ms: int) -> None:
         """The attempt is over; without a receipt it is as if it had not been made."""
-        self._under_way.discard(due.artifact)
-        self._look_at(due.artifact)
+        was_asked = self._under_way.pop(due.artifact, False)
+        delivered = receipt is not None and receipt.result is Result.DELIVERED
+        if was_asked or receipt is None or not delivered or receipt.generation < due.sync.desired:
+            self._look_at(due.artifact)  # else nothing is left until a commit has changed it
         if receipt is not None:
-            delivered = receipt.result is Result.DELIVERED
             after = receipt.generation if delivered else due.after
             self._notes.pop(due.artifact, None)
             blocks = not delivered or due.mode == "latest"
@@ -186,7 +187,8 @@ class Backlog:
 
     def _examine(self, artifact: str, now_ms: int, *, hurry: bool) -> Due | None:
         if artifact in self._under_way:
-            return None  # `finished` looks at it again
+            self._under_way[artifact] = True  # `finished` looks at it again
+            return None
         if self._watch.holds.blocks(artifact, self._component) is not None:
             self._hold(artifact)
             return None
