@@ -36,7 +36,7 @@ from streams.settings import Settings
 PARTITIONS = 4
 STEADY_PER_S = 1000
 LOADS_PER_S = (250, 500, 1000, 2000, 3000, 4000)
-_ONE = ("portal",)
+ONE = ("portal",)
 _KINDS = {"portal": "http", "chef": "nats", "store": "log", DOOR: DOOR}
 _ARTIFACTS = 2000
 _TICK_S = 0.002
@@ -88,7 +88,7 @@ class Stack:
 async def latency(log: Log, directory: Path, progress: Progress, *, seconds: float = 20.0) -> tuple[list[Row], dict[str, float]]:
     """Rows per component at the steady rate; and p50 and p99 from publish to the one receipt of an event, over HTTP, in ms."""
     rows: list[Row] = []
-    for components in (_ONE, COMPONENTS):
+    for components in (ONE, COMPONENTS):
         async with running(log, directory / str(len(components)), components) as stack:
             rows += await _steady(stack, STEADY_PER_S, seconds, progress, warm_s=_WARM_S)
     alone = rows[0]
@@ -100,7 +100,7 @@ async def latency_by_load(
 ) -> list[Row]:
     """From idle up to where the stack does not keep up any more."""
     rows: list[Row] = []
-    for components in (_ONE, COMPONENTS):
+    for components in (ONE, COMPONENTS):
         async with running(log, directory / f"load-{len(components)}", components) as stack:
             for per_s in loads:
                 rows += await _steady(stack, per_s, seconds, progress, path="latency_by_load")
@@ -164,7 +164,7 @@ def _configuration(bootstrap: str, directory: Path, url: str, components: tuple[
     content = product.configuration(bootstrap, f"latency-{directory.name}", PARTITIONS, directory / "data")
     known: dict[str, Any] = {
         "portal": {"sink": {"type": "http", "url": url}, "in_flight_max": 64},
-        "chef": {"sink": {"type": "nats", "mode": "request", "subject": "sync.chef.{kind}"}, "in_flight_max": 64},
+        "chef": {"sink": {"type": "nats", "mode": "request", "subject": "sync.chef.{kind}"}, "in_flight_max": 256},
         "store": {"sink": {"type": "log"}},
     }
     content["components"] = {name: known[name] for name in components}

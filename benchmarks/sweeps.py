@@ -14,10 +14,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks.components import COMPONENTS
 from benchmarks.engines import Engine, Input, Ours
 from benchmarks.hot_path import measured, written
-from benchmarks.latency import running
+from benchmarks.latency import ONE, running
 from benchmarks.log import Log
 from benchmarks.measure import WARM_PART, Measurement, peak_rss_bytes, sample
 from benchmarks.progress import Progress
@@ -74,16 +73,16 @@ async def by_partitions(
 
 
 async def over_time(log: Log, directory: Path, progress: Progress, *, minutes: float = 10, per_s: int = 1000) -> list[Row]:
-    """End to end at a steady load: memory and latency of each minute."""
+    """End to end at a steady load, to one component over HTTP: memory and latency of each minute."""
     rows = []
-    async with running(log, directory / "over-time") as stack:
+    async with running(log, directory / "over-time", ONE) as stack:
         process = psutil.Process(stack.worker.pid)
         seconds = 60.0 if minutes >= 1 else minutes * 60
         for minute in range(max(1, int(minutes))):
             stack.arrivals.clear()
             before = sample(process, 0)
             count, took_s = await stack.load(per_s, seconds)
-            for component in COMPONENTS:
+            for component in stack.components:
                 await stack.settle(count, component)
             after = sample(process, count)
             measured = Measurement(count, took_s, after.cpu_s - before.cpu_s, peak_rss_bytes(process), [])
