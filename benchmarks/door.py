@@ -17,11 +17,12 @@ from nats.aio.client import Client
 
 from benchmarks import product
 from benchmarks.measure import Measurement, peak_rss_bytes, sample
-from benchmarks.nats import BenchNats, at, client, make_stream, with_secrets
+from benchmarks.nats import BenchNats, at, client, delete_streams, make_stream, with_secrets
 from benchmarks.progress import Progress
 from benchmarks.results import Row, row
 from benchmarks.workload import PRINCIPAL, body
 from streams.nats_door import request
+from streams.nats_streams import stream_name
 from streams.settings import Settings
 
 PUBLISHERS = (1, 4, 16, 64, 256)
@@ -39,8 +40,9 @@ async def door(
         server.start()
         try:
             settings = product.settings_of(at(content, server))
-            await make_stream(settings)
             for events, count in itertools.product((1, BATCH_EVENTS), publishers):
+                await delete_streams(settings, [stream_name(PRINCIPAL)])  # a full one refuses
+                await make_stream(settings)
                 measurement = await _publish(settings, server, count, events, seconds)
                 name = f"{'always' if sync == 'always' else 'default'}_{'single' if events == 1 else 'batch'}_{count}"
                 rows.append(row("door", name, [measurement], publishes_per_s=round(measurement.events_per_s / events, 1)))
