@@ -42,7 +42,7 @@ _ARTIFACTS = 2000
 _TICK_S = 0.002
 _SETTLE_S = 20.0
 #: Until the broker's compiler rests: with two cores it takes as much of them as the broker itself, and nobody runs a broker for a minute.
-_WARM_S = 10.0
+_WARM_S = 40.0
 _IN_FLIGHT_MAX = 512
 
 
@@ -113,7 +113,7 @@ async def _steady(
     stack: Stack, per_s: int, seconds: float, progress: Progress, path: str = "latency", *, warm_s: float = 3.0
 ) -> list[Row]:
     stack.arrivals.clear()
-    warm, _ = await stack.load(per_s, min(warm_s, seconds / 2))
+    warm, _ = await stack.load(per_s, warm_s if path == "latency" else min(warm_s, seconds / 2))
     for component in stack.components:
         await stack.settle(warm, component)
     stack.arrivals.clear()
