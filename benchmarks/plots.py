@@ -70,14 +70,27 @@ def _door(axes: Axes, rows: list[Row]) -> None:
     axes.legend()
 
 
+_LATENCIES = {
+    "http_alone": "one component, HTTP",
+    "http": "three: over HTTP",
+    "nats": "three: over NATS",
+    "log": "three: from the log",
+    "door": "acknowledged by JetStream",
+}
+
+
 def _latency_by_load(axes: Axes, rows: list[Row]) -> None:
-    for kind in sorted({row["engine"] for row in rows}):
+    for kind, label in _LATENCIES.items():
         points = sorted((row["events_per_s"], row["p50_ms"], row["p99_ms"]) for row in rows if row["engine"] == kind)
+        if not points:
+            continue
         loads, p50, p99 = zip(*points, strict=True)
-        (line,) = axes.plot(loads, p50, marker="o", label=f"{kind}, p50")
-        axes.plot(loads, p99, marker="o", linestyle="--", color=line.get_color(), label=f"{kind}, p99")
+        (line,) = axes.plot(loads, p50, marker="o", label=label)
+        axes.plot(loads, p99, marker=".", linestyle="--", color=line.get_color())
+    axes.plot([], [], color="gray", label="p50")
+    axes.plot([], [], color="gray", linestyle="--", label="p99")
     axes.set(yscale="log", xlabel="events/s, published and acknowledged", ylabel="publish to receipt, ms")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def _by_artifacts(axes: Axes, rows: list[Row]) -> None:
