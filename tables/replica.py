@@ -140,11 +140,12 @@ class Follower:
         applied = store.offset(table)
         records = [record for record in fetched.records if record.offset >= applied]
         for begin in range(0, len(records) or 1, _WRITTEN_AT_ONCE):
-            some, behind = records[begin : begin + _WRITTEN_AT_ONCE], records[begin + _WRITTEN_AT_ONCE :]
+            end = begin + _WRITTEN_AT_ONCE
+            some = records[begin:end]
             batch = store.batch()
             for record in some:
                 batch.apply(table, record.key, record.value)
-            position = behind[0].offset if behind else max(fetched.position, applied)
+            position = records[end].offset if end < len(records) else max(fetched.position, applied)
             batch.set_offset(table, position, Fingerprint.of_record((some or fetched.records)[-1]))
             store.write(batch)
         self._positions[tp] = fetched.position

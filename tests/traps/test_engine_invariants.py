@@ -18,6 +18,7 @@ from streams.log_reader import TP, Fetched
 from streams.log_transaction import Append
 from streams.settings import Settings
 from streams.topics import TABLES, Topics
+from tables import replica
 from tables.fingerprint import Fingerprint
 from tables.model import Marker
 from tables.replica import Follower
@@ -195,6 +196,36 @@ async def test_recovery_writes_once_for_a_fetch_not_for_a_record(stores: Stores,
 
     assert len(writes) == 2
     assert store.offset("artifacts") == FakeReader.COUNT + 1
+
+
+async def test_a_fetch_that_is_written_in_parts_goes_on_where_it_stopped(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends between two batches of one fetch has all below its offset and nothing above it."""
+    monkeypatch.setattr(replica, "_WRITTEN_AT_ONCE", 200)
+    topics, writes = Topics("t"), []
+    store = stores.open(0)
+    original = store.write
+
+    def write(batch: Any) -> None:
+        writes.append(1)
+        if len(writes) == 3:
+            raise InterruptedError
+        original(batch)
+
+    monkeypatch.setattr(store, "write", write)
+    follower = Follower(FakeReader(topics.changelog("artifacts")), topics, stores)  # type: ignore[arg-type]
+    await follower.assign({0})
+    with pytest.raises(InterruptedError):
+        await follower.poll(0.1)
+    assert store.offset("artifacts") == 400
+    assert (store.get("artifacts", b"chart/399"), store.get("artifacts", b"chart/400")) == (b"{}", None)
+
+    again = Follower(FakeReader(topics.changelog("artifacts")), topics, stores)  # type: ignore[arg-type]
+    await again.assign({0})
+    while 0 not in again.caught_up():
+        await again.poll(0.1)
+        await again.refresh_positions()
+    assert store.offset("artifacts") == FakeReader.COUNT + 1
+    assert len(list(store.scan("artifacts"))) == FakeReader.COUNT
 
 
 def test_what_faust_and_nats_py_break_is_not_used() -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from agents.hold_watch import HoldWatch
 from agents.routing import Routing
 from agents.sinks import backlog as backlog_module
@@ -77,6 +79,19 @@ class TestDelivering:
             assert [d.key for d in s.sink.got] == ["chart/a@1/c"]
             assert s.sink.got[0].attributes["smversion"] == "1.0.0"
             assert s.partition.scans == scans
+
+    async def test_what_was_delivered_is_not_read_again_before_a_commit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its receipt is on its way, and nothing else is known to be desired: looking would find nothing."""
+        async with scene(mode="every") as s:
+            s.partition.holds_receipts = True
+            await settle_down()
+            read: list[str] = []
+            original = s.partition.head
+            monkeypatch.setattr(s.partition, "head", lambda artifact: (read.append(artifact), original(artifact))[1])
+            s.partition.publish("chart/a", "1.0.0")
+            await wait_until(lambda: len(s.sink.got) == 1)
+            await settle_down()
+            assert read == ["chart/a"]
 
     async def test_every_version_in_order(self) -> None:
         """Mode `every` delivers each version once, in accepted order, each under its own generation."""
