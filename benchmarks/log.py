@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from gateway.local.kafka import Kafka
+from streams.topic_admin import administering
 
 HEAP_MB = 1536
 #: As in production, but nothing is deleted or compacted while it is measured.
@@ -23,7 +25,6 @@ class Log:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self._reader = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             isolation_level="read_committed",
@@ -31,15 +32,17 @@ class Log:
             max_partition_fetch_bytes=4 << 20,
             fetch_max_bytes=32 << 20,
         )
+        self._clients = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._admin.start()
-        await self._reader.start()
+        async with contextlib.AsyncExitStack() as clients:
+            self._admin = await clients.enter_async_context(administering(self.bootstrap))
+            self._reader = await clients.enter_async_context(self._reader)
+            self._clients = clients.pop_all()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        await self._reader.stop()
-        await self._admin.close()
+        await self._clients.__aexit__(kind, exc, trace)
 
     async def create(self, topics: Iterable[str], partitions: int, **config: str) -> None:
         config = {"compression.type": "producer", "max.message.bytes": "2097152"} | config
