@@ -1,8 +1,8 @@
 """The Faust application: one App, two agents, three tables, and what is ours in place of Faust's data path. No module-level App.
 
-Faust's and used as it is: App and configuration, topics, agents and streams (a chunk is a message), consumer thread, group membership and
+Faust's and used as it is: App and configuration, topics, agents and streams (a topic's chunks are a message), consumer thread, group membership and
 partition assignor, tables for assignment and changelog names, standby assignment, sensors, CLI. Ours: the transport that carries
-chunks (`streams/chunks.py`), and what happens once the assignor has spoken (`Handover` below, `agents/partitions.py`): stores,
+chunks (`streams/chunk_transport.py`), and what happens once the assignor has spoken (`Handover` below, `agents/partitions.py`): stores,
 recovery, positions and transactions. Faust's `exactly_once`, its stores and its recovery are not used.
 """
 
@@ -27,7 +27,7 @@ from agents.sinks.actor import SinkActor
 from agents.sinks.factory import make_sink
 from streams import log_transaction
 from streams.audit_stream import CheckpointPublisher
-from streams.chunks import ChunkSchema, ChunkTransport
+from streams.chunk_transport import ChunkSchema, ChunkTransport
 from streams.control_reader import ControlReader
 from streams.control_thread import ControlThread
 from streams.ed25519 import signing_key
@@ -262,12 +262,13 @@ def build_app(settings: Settings) -> SyncApp:
 
 
 def _add_agent(app: SyncApp, topic_name: str) -> None:
-    """An agent that hands each chunk to the actor of its partition. It never waits, so one partition cannot stop another."""
+    """An agent that hands chunks to the actors of their partitions. It never waits, so one partition cannot stop another."""
     topic = app.topic(topic_name, schema=ChunkSchema(), partitions=app.settings.kafka.partitions, acks=False)
 
     async def hand_to_actor(stream: Any) -> None:
-        async for chunk in stream:
-            app.partitions.offer(chunk)
+        async for chunks in stream:
+            for chunk in chunks.take():
+                app.partitions.offer(chunk)
 
     app.agent(topic, name=topic_name.rpartition(".")[2])(hand_to_actor)
 

@@ -1,39 +1,15 @@
-"""Faust's transport, carrying chunks: thousands of records of one topic-partition travel as one Faust message.
-
-Faust spends some hundred microseconds on each *message* (tasks, queues, acks, sensors). None of that is changed here; there are just a
-thousand times fewer messages. What each class replaces, and why:
-
-* `ChunkScheduler` yields lists of records instead of records, in turn over the topic-partitions.
-* `ChunkConsumer` makes one message of a list. It knows no acks: the actor says `finished` when a chunk's transaction is committed, and
-  that offset is committed to the group for lag displays only. Work resumes from the marker, so nothing is lost when a rebalance
-  throws it away. It keeps changelog partitions paused in aiokafka: those are read by `tables/replica.py`.
-* `ChunkThread` asks for committed records only, and waits 50 ms for a fetch instead of Faust's hard-coded 1,500.
-
-All of this leans on private names of faust-streaming and aiokafka, pinned exactly in pyproject.toml.
-"""
+"""Chunks: records of one topic-partition as they travel from the log to the actor of the partition, and how a poll is cut into them."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
-import faust
 import msgspec
-import structlog
-from aiokafka import TopicPartition
-from aiokafka import errors as kafka_errors
-from aiokafka.structs import OffsetAndMetadata
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 
-from streams.fetched_ahead import Fetched, FetchedAhead
-from streams.logs import AWAY
-
-log = structlog.get_logger(__name__)
-
-FETCH_WAIT_MS = 50
+from streams.fetched_ahead import Fetched
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -68,23 +44,41 @@ class Chunk(msgspec.Struct, frozen=True):
         return sum(len(record.value or b"") for record in self.records)
 
 
-class ChunkMessage(ConsumerMessage):
-    """A Faust message whose offset is the chunk's last."""
+class Chunks:
+    """Of one topic, as they travel in one Faust message. `take` once."""
 
-    __slots__ = ("chunk",)
-    chunk: Chunk
+    def __init__(self, chunks: Iterable[Chunk], generation_id: int) -> None:
+        self.generation_id = generation_id
+        self._chunks: list[Chunk] | None = list(chunks)
+
+    def add(self, chunks: Iterable[Chunk]) -> bool:
+        """False if these are taken."""
+        if self._chunks is None:
+            return False
+        self._chunks += chunks
+        return True
+
+    def take(self) -> list[Chunk]:
+        chunks, self._chunks = self._chunks or [], None
+        return chunks
 
 
-class ChunkSchema(faust.Schema):
-    """Decodes nothing: a chunk's records are decoded by the pipeline, where a bad one costs only itself."""
+class Untaken:
+    """By topic, what its agent has not taken yet. What comes until then joins it, so an agent is at most one message behind.
 
-    def compile(self, app: Any, **_: Any) -> Any:
-        create_event = app.create_event
+    Only the message keeps them alive: Faust may clear an agent's queue, and drops what is of an assignment that is over.
+    """
 
-        async def decode(message: ChunkMessage, *, propagate: bool = False) -> Any:
-            return create_event(None, message.chunk, None, message)
+    def __init__(self) -> None:
+        self._of_topic: WeakValueDictionary[str, Chunks] = WeakValueDictionary()
 
-        return decode
+    def add(self, topic: str, chunks: Iterable[Chunk], generation_id: int) -> Chunks | None:
+        """What is to be sent in a message; None if they have joined one that is on its way."""
+        untaken = self._of_topic.get(topic)
+        if untaken is not None and untaken.generation_id == generation_id and untaken.add(chunks):
+            return None
+        self._of_topic[topic] = new = Chunks(chunks, generation_id)
+        return new
 
 
 class ChunkScheduler:
@@ -94,7 +88,7 @@ class ChunkScheduler:
         self._records_max = records_max
         self._bytes_max = bytes_max
 
-    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, list[Any]]]:
+    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Fetched]]:
         waiting = {tp: self._cut(batch) for tp, batch in records.items()}
         while waiting:
             for tp in list(waiting):
@@ -104,7 +98,7 @@ class ChunkScheduler:
                 else:
                     yield tp, chunk
 
-    def _cut(self, records: list[Any]) -> Iterator[list[Any]]:
+    def _cut(self, records: list[Any]) -> Iterator[Fetched]:
         start = size = 0
         begin, connection = getattr(records, "begin", None), getattr(records, "connection", 0)
         for index, record in enumerate(records):
@@ -114,152 +108,3 @@ class ChunkScheduler:
                 yield Fetched(records[start:index], begin, record.offset, connection)
                 start, size, begin = index, value_bytes, record.offset
         yield Fetched(records[start:], begin, getattr(records, "end", None), connection)
-
-
-class ChunkThread(driver.AIOKafkaConsumerThread):
-    async def on_start(self) -> None:
-        await super().on_start()
-        self._connections = FetchedAhead(self._ensure_consumer()._fetcher).connections
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        return consumer
-
-    async def commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Offsets are for lag displays: a commit that fails is no reason to crash, as it is for Faust. The next one comes in a second."""
-        try:
-            return bool(await self.call_thread(self._try_commit, offsets))
-        except kafka_errors.KafkaError as exc:
-            AWAY.warning(log, "kafka", "offsets were not committed; lag displays are behind", error=repr(exc))
-            return False
-
-    async def _try_commit(self, offsets: Mapping[TP, int]) -> bool:
-        consumer = self._ensure_consumer()
-        known = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
-        assigned = consumer.assignment()
-        await consumer.commit({tp: OffsetAndMetadata(offset, "") for tp, offset in known.items() if tp in assigned})
-        return True
-
-    async def is_member(self) -> bool:
-        """A heartbeat of its own: whether the group's generation is still the one that this consumer has joined."""
-        return bool(await self.call_thread(self._beat))
-
-    async def _beat(self) -> bool:
-        try:
-            return bool(await self._ensure_consumer()._coordinator._do_heartbeat())
-        except kafka_errors.KafkaError as exc:
-            AWAY.warning(log, "kafka", "the group does not answer", error=repr(exc))
-            return False
-
-    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """The number of the connection over which each would be fetched now. Raises Away."""
-        numbers: dict[TP, int] = await self.call_thread(self._number, tps)
-        return numbers
-
-    async def _number(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {tp: await self._connections.made(TopicPartition(*tp)) for tp in tps}
-
-    async def pause_fetching(self, tps: Iterable[TP]) -> None:
-        """Tell aiokafka itself; Faust's own pause only leaves fetched records lying."""
-
-        async def pause() -> None:
-            consumer = self._ensure_consumer()
-            consumer.pause(*(TopicPartition(*tp) for tp in tps if tp in consumer.assignment()))
-
-        await self.call_thread(pause)
-
-
-class ChunkConsumer(driver.Consumer):
-    _thread: ChunkThread
-
-    def __init__(self, transport: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(transport, *args, **kwargs)
-        worker = transport.app.settings.worker
-        self.scheduler = ChunkScheduler(worker.chunk_records_max, worker.chunk_bytes_max)
-        self._finished: dict[TP, int] = {}
-
-    def _new_consumer_thread(self) -> ChunkThread:
-        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
-
-    def _to_message(self, tp: TP, records: Any) -> ChunkMessage:
-        last = records[-1]
-        message = ChunkMessage(
-            tp.topic,
-            tp.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
-            None,
-            None,
-            None,
-            None,
-            0,
-            0,
-            tp,
-            generation_id=self.app.consumer_generation_id,
-        )
-        message.chunk = Chunk(tp.topic, tp.partition, records, records.begin, records.end, records.connection)
-        return message
-
-    async def _drain_messages(self, fetcher: Any) -> None:
-        """Hands over all chunks of a poll at once. Faust's own takes three rounds of the loop for each: with a dozen partitions and a busy
-        loop an event was a tenth of a second on its way. And it drops what is below the highest offset that it has seen, which may be new
-        after the log lost its tail; mailboxes judge that."""
-        try:
-            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                messages = [message async for _, message in self.getmany(timeout=1.0)]
-                # Whoever suspends the flow, for a rebalance, waits for nobody who waits for the flow.
-                await self.wait_first(self._hand_over(messages), self.suspend_flow.wait())
-        except (*self.consumer_stopped_errors, asyncio.CancelledError):
-            if not self.app.should_stop:
-                raise
-
-    async def _hand_over(self, messages: Iterable[ChunkMessage]) -> None:
-        for message in messages:
-            await self.callback(message)
-
-    async def pause_fetching(self, tps: Iterable[TP]) -> None:
-        await self._thread.pause_fetching(tps)
-
-    async def is_member(self) -> bool:
-        return await self._thread.is_member()
-
-    async def connections(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return await self._thread.connections(tps)
-
-    # -- back-pressure: a full mailbox takes only its own topic-partition out of the fetch -------------------------------------
-
-    def mailbox_full(self, tp: TP) -> None:
-        self.on_buffer_full(tp)
-
-    def mailbox_drained(self, tp: TP) -> None:
-        self.on_buffer_drop(tp)
-
-    # -- progress, for lag displays only ---------------------------------------------------------------------------------------
-
-    def finished(self, tp: TP, next_offset: int) -> None:
-        """Everything before `next_offset` is in the state."""
-        self._finished[tp] = next_offset
-
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return iter([tp for tp in self._finished if topics is None or tp in topics or tp.topic in topics])
-
-    def _new_offset(self, tp: TP) -> int | None:
-        return self._finished.pop(tp, None)
-
-    async def perform_seek(self) -> None:
-        """Faust seeks to the group's offsets at moments of its own choosing; positions are the actors' business."""
-
-    async def wait_empty(self) -> None:
-        """Actors are stopped by `agents/partitions.py`, which waits for them, bounded. Nothing else is pending."""
-        async with asyncio.timeout(self.app.conf.broker_session_timeout / 2):
-            await self.commit_and_end_transactions()
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's livelock guesses know neither chunks nor markers; `syncmaster_marker_age_seconds` tells what they meant to."""
-
-
-class ChunkTransport(driver.Transport):
-    Consumer = ChunkConsumer

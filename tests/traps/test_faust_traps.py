@@ -11,7 +11,7 @@ import pytest
 
 from agents.worker import SyncApp
 from gateway.local.kafka import Kafka
-from streams.chunks import FETCH_WAIT_MS, ChunkThread
+from streams.chunk_transport import FETCH_WAIT_MS, ChunkThread
 from tests.events import chart_event, record
 from tests.traps.workers import commit_group_offsets, has_reached, read_audit, running, settings_for, wait_until, write_events
 
