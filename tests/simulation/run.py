@@ -21,8 +21,10 @@ from streams.logs import AWAY, Quiet
 from streams.nats_streams import stream_name
 from tables.model import SyncState
 from tables.overlay import decode_head
-from tests.simulation.checkers import CHECKERS, DRAINED_PER_TURN_MAX
+from tests.simulation import checkers, checkers_components  # noqa: F401 - where the checkers are
+from tests.simulation.checking import CHECKERS
 from tests.simulation.loop import SimulatedLoop, Stuck
+from tests.simulation.model import DRAINED_PER_TURN_MAX
 from tests.simulation.schedule import (
     HEAL_S,
     Schedule,
