@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
@@ -123,6 +124,26 @@ async def test_a_writer_that_dies_between_two_produce_requests_leaves_nothing(lo
     await heir.init()
 
     assert await log.committed(log.state) == []
+
+
+async def test_a_broker_that_dies_is_heard_of_and_found_again(log: Log, kafka: Kafka) -> None:
+    """Whoever waits for its answer does not wait until the request times out, and the same client goes on with the broker that comes."""
+    writer = log.writer()
+    await writer.init()
+    await writer.commit([Append(log.state, 0, _values(b"before"))], 1)
+    kafka.pause()
+    commit = asyncio.create_task(writer.commit([Append(log.state, 0, _values(b"lost"))], 1))
+    assert not (await asyncio.wait([commit], timeout=0.3))[0]
+    killed_s = time.monotonic()
+    kafka.child.kill9()
+    with pytest.raises(Fatal, match="not answered"):
+        await commit
+    assert time.monotonic() - killed_s < 5  # half the time-out
+    await asyncio.to_thread(kafka.start)
+    successor = log.writer()
+    await successor.init()
+    await successor.commit([Append(log.state, 0, _values(b"kept"))], 2)
+    assert (await log.committed(log.state))[-1:] == [b"kept"]
 
 
 async def test_a_chunk_larger_than_a_batch_arrives_whole_and_in_order(log: Log) -> None:
