@@ -33,7 +33,6 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
 from streams.errors import Fatal, Fenced
-from streams.log_frames import FramedClient
 from streams.record_batch import Record, build_batch
 from streams.transaction_protocol import EndTransaction, ProduceInTransaction, transaction_version
 
@@ -278,7 +277,7 @@ class TransactionalWriter:
 
 async def connect(bootstrap: str, *, request_timeout_s: float) -> AIOKafkaClient:
     """A started client; the caller closes it. Many writers may share one."""
-    client = FramedClient(
+    client = AIOKafkaClient(
         bootstrap_servers=bootstrap,
         client_id="syncmaster-writer",
         request_timeout_ms=int(request_timeout_s * 1000),
